@@ -1,0 +1,93 @@
+"""
+Every setting that comes from outside, once: name, type, default, what it is for.
+
+An unknown `SHOP_…` variable or an unreadable value refuses to start. The running shop's services are found by
+`DATABASE_URL` / `REDIS_URL` or, without them, in the file that `manage.py up` leaves in the data directory.
+"""
+
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class BadEnvironment(Exception):
+    """The environment names a setting that does not exist, or a value that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting: `kind` is a cast of django-environ; `secret` values are masked wherever settings are shown."""
+
+    kind: str
+    default: Any
+    about: str
+    secret: bool = False
+
+
+VARIABLES = {
+    "DATABASE_URL": Variable("str", "", "PostgreSQL to use instead of the embedded one", secret=True),
+    "REDIS_URL": Variable("str", "", "Redis to use instead of the embedded one", secret=True),
+    "SHOP_DATA_DIR": Variable("str", "var", "where `up` keeps the embedded engines and the running shop's addresses"),
+    "SHOP_SECRET_KEY": Variable("str", "", "Django's signing key; required outside `up`", secret=True),
+    "SHOP_JWT_KEY": Variable("str", "", "signing key of access tokens, at least 32 bytes; required outside `up`", secret=True),
+    "SHOP_ALLOWED_HOSTS": Variable("list", ["127.0.0.1", "localhost", "[::1]"], "host names the shop answers to"),
+    "SHOP_TRUSTED_PROXY": Variable("bool", False, "trust X-Forwarded-Proto: only behind a proxy that sets it"),
+    "SHOP_CURRENCY": Variable("str", "KRW", "ISO code of the one currency of this installation"),
+    "SHOP_TIME_ZONE": Variable("str", "Asia/Seoul", "the shop's calendar: what 'today' means in top-selling and reports"),
+    "SHOP_PART": Variable("str", "command", "which part this process is: web, worker, beat, metrics, command"),
+    "SHOP_WEB_PROCESSES": Variable("int", 2, "web processes; processes x threads = database connections of the web"),
+    "SHOP_WEB_THREADS": Variable("int", 8, "threads in each web process"),
+    "SHOP_BATCH_SIZE": Variable("int", 200, "orders settled in one transaction at most"),
+    "SHOP_METRICS_PORT": Variable("int", 0, "port of the Prometheus exporter; 0 takes a free one"),
+    "SHOP_METRICS_DIR": Variable("str", "", "where the processes share their counters; empty keeps no request metrics"),
+    "SHOP_LOG_LEVEL": Variable("str", "INFO", "lowest level that is logged"),
+}
+
+_environ = environ.Env()
+
+
+def read(name: str) -> Any:
+    """Return the setting `name`, from the environment or its default. Raises BadEnvironment for an unreadable value."""
+    variable = VARIABLES[name]
+    try:
+        return getattr(_environ, variable.kind)(name, default=variable.default)
+    except (ValueError, TypeError, environ.ImproperlyConfigured) as error:
+        raise BadEnvironment(f"{name}: not a valid {variable.kind}: {variable.about}") from error
+
+
+def check_names() -> None:
+    """Refuse `SHOP_…` variables nobody reads: a typing mistake must not silently mean the default."""
+    for name in os.environ:
+        if name.startswith("SHOP_") and name not in VARIABLES:
+            near = difflib.get_close_matches(name, VARIABLES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise BadEnvironment(f"{name}: no such setting{hint}")
+
+
+def data_dir() -> Path:
+    """Return the data directory as an absolute path; a relative one counts from the project's root."""
+    return (BASE_DIR / str(read("SHOP_DATA_DIR"))).resolve()
+
+
+def services_file() -> Path:
+    """Return the path of the file in which `up` leaves the running shop's addresses and keys (mode 0600)."""
+    return data_dir() / "services.json"
+
+
+def _left_by_up() -> dict[str, str]:
+    try:
+        return dict(json.loads(services_file().read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def service(name: str) -> str:
+    """Return `name` from the environment, else from what `up` left in the data directory, else an empty string."""
+    return str(read(name) or _left_by_up().get(name, ""))

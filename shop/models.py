@@ -1,0 +1,91 @@
+"""The kernel's tables: who acts, which answers are remembered, which work was set aside."""
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+
+class User(AbstractUser):
+    """
+    A customer or an operator. Names are stored NFKC-normalised and are unique without regard to case.
+
+    `token_generation` is copied into every refresh token; raising it (password change, deactivation) ends them all.
+    """
+
+    token_generation = models.PositiveIntegerField(_("token generation"), default=0, editable=False)
+
+    class Meta(AbstractUser.Meta):
+        constraints = [models.UniqueConstraint(Lower("username"), name="user_username_taken")]
+
+    def __str__(self) -> str:
+        return self.username
+
+
+class IdempotencyRecord(models.Model):
+    """
+    The first answer to one keyed request; scope is user and route (API.md "Idempotency-Key").
+
+    `status` 0 means that the work began and its answer is not known yet (only for work outside a transaction).
+    """
+
+    user_id = models.BigIntegerField(_("user id"))
+    route = models.CharField(_("route"), max_length=64)
+    key = models.CharField(_("key"), max_length=255)
+    fingerprint = models.BinaryField(_("fingerprint"), max_length=32)
+    status = models.PositiveSmallIntegerField(_("status"), default=0)
+    answer = models.JSONField(_("answer"), default=dict)
+    created_at = models.DateTimeField(_("created at"))
+
+    class Meta:
+        verbose_name = _("idempotency record")
+        verbose_name_plural = _("idempotency records")
+        constraints = [models.UniqueConstraint("user_id", "route", "key", name="idempotency_key_once")]
+        indexes = [models.Index("created_at", name="idempotency_age")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.key}"
+
+
+class StageRun(models.Model):
+    """
+    What a pipeline stage was doing when it last began a batch; a row left uncleared is a process that died in it.
+
+    `size` is the batch size to try next; `crashes` counts processes lost at this size (FAULTS.md 4.1).
+    """
+
+    stage = models.CharField(_("stage"), max_length=64, primary_key=True)
+    is_running = models.BooleanField(_("is running"), default=False)
+    size = models.PositiveIntegerField(_("size"))
+    crashes = models.PositiveSmallIntegerField(_("crashes"), default=0)
+    began_at = models.DateTimeField(_("began at"))
+
+    class Meta:
+        verbose_name = _("stage run")
+        verbose_name_plural = _("stage runs")
+
+    def __str__(self) -> str:
+        return self.stage
+
+
+class ParkedItem(models.Model):
+    """
+    An item that failed alone and was set aside so that it never stops the line.
+
+    It is tried again after `parked_until`; once that is empty it waits for a person (admin action "retry").
+    """
+
+    stage = models.CharField(_("stage"), max_length=64)
+    item_id = models.BigIntegerField(_("item id"))
+    attempts = models.PositiveSmallIntegerField(_("attempts"))
+    last_error = models.TextField(_("last error"))
+    parked_until = models.DateTimeField(_("parked until"), null=True, blank=True)
+    updated_at = models.DateTimeField(_("updated at"))
+
+    class Meta:
+        verbose_name = _("parked item")
+        verbose_name_plural = _("parked items")
+        constraints = [models.UniqueConstraint("stage", "item_id", name="parked_item_once_per_stage")]
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.item_id}"
