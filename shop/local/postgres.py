@@ -95,7 +95,15 @@ class Postgres:
         sync = [] if self.durable else ["--no-sync"]
         child = processes.spawn(
             [
-                *(bin_directory() / "initdb", "-D", unfinished, "-U", ROLE, f"--pwfile={secret}", "--auth=scram-sha-256"),
+                *(
+                    bin_directory() / "initdb",
+                    "-D",
+                    unfinished,
+                    "-U",
+                    ROLE,
+                    f"--pwfile={secret}",
+                    "--auth=scram-sha-256",
+                ),
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8", *sync),
             ],
             cwd=unfinished,
@@ -141,7 +149,9 @@ class Postgres:
     def wait_ready(self, child: processes.Child) -> None:
         """Wait until the server answers and the shop's database exists. Raises CannotStart."""
         if not processes.wait_until(lambda: processes.has_ended(child) or self._answers(), START_SECONDS):
-            raise CannotStart(f"PostgreSQL does not answer on port {self.port} after {START_SECONDS:.0f} s", exit_code=1)
+            raise CannotStart(
+                f"PostgreSQL does not answer on port {self.port} after {START_SECONDS:.0f} s", exit_code=1
+            )
         if processes.has_ended(child):
             raise CannotStart("PostgreSQL ended while starting; its log above says why", exit_code=1)
 
@@ -153,7 +163,9 @@ class Postgres:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
-                raise CannotStart(f"{self.data} has another password than services.json beside it: restore that file") from error
+                raise CannotStart(
+                    f"{self.data} has another password than services.json beside it: restore that file"
+                ) from error
             return False
         return True
 
