@@ -1,8 +1,8 @@
 """
 What every command of the shop shares: where the running shop is, exit codes, progress, one clear line when it fails.
 
-A command derives from `ShopCommand`, sets `help` and `examples`, adds its arguments in `add_options` and does its work in
-`run`. Results go to stdout, everything else to stderr.
+A command derives from `ShopCommand`, sets `help` and `examples`, adds its arguments in `add_options` and does its work
+in `run`. Results go to stdout, everything else to stderr.
 """
 
 import os
@@ -132,15 +132,13 @@ def no_shop() -> str:
 def no_database(error: Exception) -> str:
     if not settings.DATABASE_URL:
         return no_shop()
-    return (
-        f"PostgreSQL does not answer: {_first_line(error)}; is `manage.py up` running? `manage.py doctor` looks closer"
-    )
+    return f"PostgreSQL does not answer: {_first_line(error)}; `python manage.py doctor` looks closer"
 
 
 def no_redis(error: Exception) -> str:
     if not settings.DATABASE_URL:
         return no_shop()
-    return f"Redis does not answer: {_first_line(error)}; is `manage.py up` running? `manage.py doctor` looks closer"
+    return f"Redis does not answer: {_first_line(error)}; `python manage.py doctor` looks closer"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """
-The pytest plugin that gives a test session real engines: one PostgreSQL and one Valkey, started before the settings load.
+Real engines for a test session: one PostgreSQL and one Valkey, started before the settings load.
+
 The root conftest starts them (not `-p`): so a bare `pytest`, which has no project on its path yet, works as well.
 
 The controller (or the only process) starts them in a temporary directory, xdist's workers inherit their addresses and

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: a cluster of its own in the data directory, reachable by password on the loopback address."""
+"""The embedded PostgreSQL: a cluster of its own in the data directory, reachable by password on loopback."""
 
 import os
 import shutil
@@ -57,13 +57,14 @@ class Postgres:
     account: Account | None
     durable: bool = True
     output: int | None = None
+    hard_stop: signal.Signals = IMMEDIATE
 
     def url(self, database: str = DATABASE) -> str:
         return f"postgres://{ROLE}:{self.password}@{ports.LOOPBACK}:{self.port}/{database}"
 
     def prepare(self) -> None:
         """
-        Make the cluster if there is none; stop what a killed supervisor left running in it.
+        Make the cluster if there is none.
 
         Raises: CannotStart for a cluster of another major version or one that is not ours.
         """
@@ -79,7 +80,6 @@ class Postgres:
                 f"{self.data} holds a PostgreSQL {found} cluster, the embedded server is {major_version()}:"
                 " dump it with that version and move it away, or set DATABASE_URL"
             )
-        self._stop_left_over()
 
     def _initialise(self) -> None:
         """Make the cluster under another name first: a directory with the final name is always complete."""
@@ -129,7 +129,12 @@ class Postgres:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def start(self) -> processes.Child:
-        """Start the server; it shuts down fast, but cleanly, when this process dies."""
+        """
+        Start the server; it shuts down fast, but cleanly, when this process dies.
+
+        What a killed supervisor or a crashed server left running in the cluster is stopped first. Raises CannotStart.
+        """
+        self._stop_left_over()
         settings = {**SETTINGS, **(DURABLE if self.durable else THROWAWAY), "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return processes.spawn(
@@ -140,11 +145,6 @@ class Postgres:
             dies_with=FAST,
             output=self.output,
         )
-
-    def restart(self) -> processes.Child:
-        """Start again after the server ended; its backends must be gone first, they share its memory."""
-        self._stop_left_over()
-        return self.start()
 
     def wait_ready(self, child: processes.Child) -> None:
         """Wait until the server answers and the shop's database exists. Raises CannotStart."""
@@ -171,4 +171,4 @@ class Postgres:
 
     def stop(self, child: processes.Child, seconds: float) -> None:
         """Shut down fast; after `seconds` immediately, which costs a recovery at the next start and no data."""
-        processes.stop(child, (FAST, seconds), (IMMEDIATE, 1.0))
+        processes.stop(child, (FAST, seconds), (IMMEDIATE, 0.5))

@@ -67,7 +67,7 @@ def stop(child: Child, *signals: tuple[signal.Signals, float]) -> None:
     for number, seconds in signals:
         if has_ended(child):
             break
-        child.send_signal(number)
+        os.kill(child.pid, number)  # Popen.send_signal would reap it
         wait_until(lambda: has_ended(child), seconds)
     reap(child)
 

@@ -43,13 +43,14 @@ class Valkey:
     account: Account | None
     durable: bool = True
     output: int | None = None
+    hard_stop: signal.Signals = signal.SIGKILL
 
     @property
     def url(self) -> str:
         return f"redis://:{self.password}@{ports.LOOPBACK}:{self.port}/0"
 
     def prepare(self) -> None:
-        """Write the configuration (it holds the password); stop what a killed supervisor left running. Raises CannotStart."""
+        """Write the configuration; it holds the password."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         settings = {**SETTINGS, **(DURABLE if self.durable else THROWAWAY)}
         settings |= {"port": str(self.port), "dir": str(self.data), "requirepass": self.password}
@@ -59,7 +60,6 @@ class Valkey:
         if self.account:
             self.account.own(self.data)
             self.account.own(configuration)
-        self._stop_left_over()
 
     def _left_over(self) -> list[int]:
         return processes.working_in(self.data, "valkey-server")
@@ -69,18 +69,18 @@ class Valkey:
             raise CannotStart(f"another Valkey runs in {self.data} and does not stop: pids {self._left_over()}")
 
     def start(self) -> processes.Child:
-        """Start the server; it writes its log out and ends when this process dies."""
+        """
+        Start the server; it writes its log out and ends when this process dies.
+
+        What a killed supervisor left running in its directory is stopped first. Raises CannotStart.
+        """
+        self._stop_left_over()
         return processes.spawn(
             [server_program(), self.data / "valkey.conf"],
             cwd=self.data,
             account=self.account,
             output=self.output,
         )
-
-    def restart(self) -> processes.Child:
-        """Start again after the server ended."""
-        self._stop_left_over()
-        return self.start()
 
     def wait_ready(self, child: processes.Child) -> None:
         """Wait until the server has loaded its data and answers. Raises CannotStart."""

@@ -1,0 +1,27 @@
+"""
+gunicorn for the shop: `gunicorn -c config/gunicorn.py config.wsgi:application`, here as in `up` and in a container.
+
+Database connections of the web = workers x threads. What may wait is bounded by admission inside the shop, not here.
+"""
+
+from config import env
+
+wsgi_app = "config.wsgi:application"
+worker_class = "gthread"
+workers = env.read("SHOP_WEB_PROCESSES")
+threads = env.read("SHOP_WEB_THREADS")
+# Kept-alive sockets cost no thread, and all clients may land on one process; past this number it stops accepting.
+worker_connections = 2_000
+# Longer than clients and balancers keep theirs: closing first resets requests that are already on their way.
+keepalive = 75
+# A burst of new connections must not be dropped (a dropped SYN costs its client a second). Requests do not queue here:
+# gthread accepts at once and the queue stands in its pool, where admission measures and sheds it.
+backlog = 4_096
+timeout = 30  # of a process that stopped answering; requests are bounded by the database's and Redis's time limits
+graceful_timeout = 5  # a request may take 5 s: every wait inside it is bounded
+max_requests = 0  # recycling processes resets connections
+preload_app = False
+accesslog = None  # shop.middleware writes one line per request
+errorlog = "-"
+control_socket_disable = True  # fails on read-only file systems
+http_parser = "python"  # an old C parser may be picked up otherwise
