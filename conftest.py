@@ -5,3 +5,5 @@ from shop.testing_engines import pytest_unconfigure, start_session
 __all__ = ["pytest_unconfigure"]
 
 start_session()
+
+pytest_plugins = ["shop.testing_shop"]

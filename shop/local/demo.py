@@ -1,23 +1,12 @@
 """The first users of an empty shop, whose logins `up` prints: a demo customer and an operator."""
 
 import secrets
-from typing import TypedDict
 
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
-
-class Login(TypedDict):
-    """A user name and the password that was made for it."""
-
-    username: str
-    password: str
-
-
-class Logins(TypedDict):
-    """The logins `up` keeps in the services file."""
-
-    customer: Login
-    operator: Login
+from shop import seeding
+from shop.local.services import Services
 
 
 def is_empty() -> bool:
@@ -25,11 +14,11 @@ def is_empty() -> bool:
     return not get_user_model().objects.exists()
 
 
-def seed() -> Logins:
-    """Make the demo customer and the operator."""
-    customer = Login(username="demo", password=secrets.token_urlsafe(12))
-    operator = Login(username="operator", password=secrets.token_urlsafe(12))
-    users = get_user_model().objects
-    users.create_user(**customer)
-    users.create_superuser(**operator)
-    return Logins(customer=customer, operator=operator)
+def seed(services: Services) -> None:
+    """Fill the empty shop; the logins are on disk before the users exist, so a crash in between loses none."""
+    passwords = {role: secrets.token_urlsafe(12) for role in ("customer", "operator")}
+    services.put(
+        customer={"username": "demo", "password": passwords["customer"]},
+        operator={"username": "operator", "password": passwords["operator"]},
+    )
+    seeding.seed_demo(demo_password=passwords["customer"], operator_password=passwords["operator"], now=timezone.now())

@@ -7,7 +7,7 @@ from typing import IO
 
 from shop.local.processes import Child
 
-WIDTH = 8
+WIDTH = 9
 COLOURS = {"up": 1, "postgres": 34, "valkey": 31, "web": 32, "worker": 33, "beat": 35, "metrics": 36}
 
 

@@ -46,8 +46,10 @@ def programs(session: Session, *, web_socket: int, workers: int) -> list[Program
     The listening socket is the supervisor's: while a killed web part restarts, clients wait instead of being refused.
     """
     shared = {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": str(session.metrics_dir)}
+    # Celery warns root at every start; a container's or a drill machine's root knows.
+    shared["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
     level = f"--loglevel={settings.LOG_LEVEL}"
-    celery = ("-m", "celery", "--app=config", "--skip-checks")
+    celery = ("-m", "celery", "--app=config", "--quiet", "--skip-checks")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     schedule = f"--schedule={session.data_dir / 'beat-schedule'}"
     gunicorn = ("-m", "gunicorn", "--config=config/gunicorn.py", f"--bind=fd://{web_socket}")
@@ -67,9 +69,12 @@ def empty_metrics(directory: Path) -> None:
 
 def stop_left_over(session: Session) -> None:
     """Stop parts that outlived a killed supervisor of this data directory; they would work on with old addresses."""
-    for name in ("web", "beat", "worker", "metrics"):
-        processes.end_all(
-            lambda part=name: processes.with_environment(SHOP_PART=part, SHOP_DATA_DIR=str(session.data_dir)),
-            (signal.SIGTERM, 5.0),
-            (signal.SIGKILL, 2.0),
-        )
+
+    def find() -> list[int]:
+        return [
+            pid
+            for name in ("web", "beat", "worker", "metrics")
+            for pid in processes.with_environment(SHOP_PART=name, SHOP_DATA_DIR=str(session.data_dir))
+        ]
+
+    processes.end_all(find, (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))

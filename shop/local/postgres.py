@@ -93,19 +93,10 @@ class Postgres:
             self.account.own(unfinished)
             self.account.own(secret)
         sync = [] if self.durable else ["--no-sync"]
+        who = ("-U", ROLE, f"--pwfile={secret}", "--auth=scram-sha-256")
+        language = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8")
         child = processes.spawn(
-            [
-                *(
-                    bin_directory() / "initdb",
-                    "-D",
-                    unfinished,
-                    "-U",
-                    ROLE,
-                    f"--pwfile={secret}",
-                    "--auth=scram-sha-256",
-                ),
-                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8", *sync),
-            ],
+            [bin_directory() / "initdb", "-D", unfinished, *who, *language, *sync],
             cwd=unfinished,
             account=self.account,
             output=subprocess.PIPE,

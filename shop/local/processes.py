@@ -25,6 +25,7 @@ def spawn(
     account: Account | None = None,
     dies_with: signal.Signals = signal.SIGTERM,
     output: int | IO[Any] | None = None,
+    errors: int | IO[Any] | None = subprocess.STDOUT,
     pass_fds: Sequence[int] = (),
 ) -> Child:
     """
@@ -41,7 +42,7 @@ def spawn(
         env=None if env is None else dict(env),
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=subprocess.STDOUT if output is not None else None,
+        stderr=errors if output is not None else None,
         start_new_session=True,
         pass_fds=pass_fds,
     )

@@ -19,9 +19,9 @@ from shop.local.supervisor import Supervisor
 READY_SECONDS = 120.0
 OPEN_FILES = 65_536
 BACKLOG = 4_096  # as config/gunicorn.py
-REMOTE_SECONDS = 10.0
+REMOTE_SECONDS = 5.0
 UNREACHABLE = 4
-# Each part's share of the 15 s a stop may take in all.
+# Each part's share of the 15 s a stop may take in all; parts stop in this order, the reverse of their start.
 GRACE_SECONDS = {"web": 5.5, "beat": 1.0, "worker": 3.5, "metrics": 0.5, "valkey": 1.5, "postgres": 2.0}
 
 
@@ -43,7 +43,7 @@ def run(session: Session, *, port: int, workers: int, seed: bool) -> None:
             for program in parts.programs(session, web_socket=listener.fileno(), workers=workers):
                 supervisor.start(program.name, program, grace_seconds=GRACE_SECONDS[program.name])
             if seed and demo.is_empty():
-                session.services.put(**demo.seed())
+                demo.seed(session.services)
             connections.close_all()
             announce(session, supervisor, f"http://{ports.LOOPBACK}:{port}")
             supervisor.tend_for_ever()
@@ -74,17 +74,15 @@ def raise_open_files() -> None:
 
 def start_engines(session: Session, supervisor: Supervisor) -> None:
     """Start the embedded engines side by side and wait until both answer; or wait for the servers set instead."""
-    waits = []
-    if session.embeds_valkey:
-        engine = embedded_valkey(session)
-        engine.prepare()
-        waits.append((engine, supervisor.start("valkey", engine, grace_seconds=GRACE_SECONDS["valkey"])))
+    engines: list[tuple[str, postgres.Postgres | valkey.Valkey]] = []
     if session.embeds_postgres:
-        cluster = embedded_postgres(session)
-        cluster.prepare()
-        child = supervisor.start("postgres", cluster, grace_seconds=GRACE_SECONDS["postgres"])
-        cluster.wait_ready(child)
-    for engine, child in waits:
+        engines.append(("postgres", embedded_postgres(session)))
+    if session.embeds_valkey:
+        engines.append(("valkey", embedded_valkey(session)))
+    for _, engine in engines:
+        engine.prepare()
+    children = [supervisor.start(name, engine, grace_seconds=GRACE_SECONDS[name]) for name, engine in engines]
+    for (_, engine), child in zip(engines, children, strict=True):
         engine.wait_ready(child)
     check_postgres()
     check_redis()

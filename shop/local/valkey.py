@@ -22,7 +22,7 @@ SETTINGS = {
     "maxmemory-policy": "noeviction",
     "tcp-backlog": "511",
     "set-proc-title": "no",
-    "loglevel": "notice",
+    "loglevel": "warning",
 }
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 THROWAWAY = {"appendonly": "no"}
@@ -65,7 +65,7 @@ class Valkey:
         return processes.working_in(self.data, "valkey-server")
 
     def _stop_left_over(self) -> None:
-        if not processes.end_all(self._left_over, (signal.SIGTERM, 5.0), (signal.SIGKILL, 2.0)):
+        if not processes.end_all(self._left_over, (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0)):
             raise CannotStart(f"another Valkey runs in {self.data} and does not stop: pids {self._left_over()}")
 
     def start(self) -> processes.Child:

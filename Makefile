@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make run`, `make test`. Only Python 3.11 to 3.13 must be there.
+PORT ?= 8000
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
+RUN := .venv/bin/python
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help setup setup-dev run test lint format lock
+
+help:
+	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
+	@echo "make test   lint and all tests, on engines of their own"
+	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
+
+setup:
+	@$(or $(PYTHON),$(error no Python 3.11 to 3.13 found: install one or set PYTHON=/path/to/it)) shop/local/venv.py requirements.txt
+
+setup-dev:
+	@$(or $(PYTHON),$(error no Python 3.11 to 3.13 found: install one or set PYTHON=/path/to/it)) shop/local/venv.py requirements.txt requirements-dev.txt
+
+run: setup
+	@exec $(RUN) manage.py up --port $(PORT)
+
+test: lint
+	$(RUN) -m pytest -n 2
+
+lint: setup-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy .
+	.venv/bin/lint-imports --no-cache
+	$(RUN) manage.py makemigrations --check --dry-run
+
+format: setup-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+lock:
+	$(LOCK) requirements.in --output-file requirements.txt
+	$(LOCK) requirements-dev.in --output-file requirements-dev.txt

@@ -1,0 +1,181 @@
+"""What `doctor` looks at: each finding says what is wrong and how to mend it."""
+
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+OPEN_FILES = 8_192  # kept-alive clients, LIBRARIES.md 3
+FREE_BYTES = 2 * 1024**3
+CLOCK_SECONDS = 1.0
+SPARE_CONNECTIONS = 10  # commands, reports, a person with psql
+CONNECTION_SHARE = 0.8  # FAULTS.md 4.3
+KEY_BYTES = 32
+PACKAGES = ("django", "djangorestframework", "celery", "kombu", "redis", "psycopg", "gunicorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `fix` is what to do when it is not `ok`."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything `doctor` has to say."""
+
+    versions: Mapping[str, str]
+    settings: Mapping[str, str]
+    findings: list[Finding]
+    is_anything_reachable: bool
+
+
+def diagnose() -> Diagnosis:
+    """Look at this machine, then at PostgreSQL and Redis as far as they answer."""
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    findings = list(machine())
+    postgres = reach("PostgreSQL", "DATABASE_URL", postgres_version)
+    findings.append(postgres)
+    if postgres.ok:
+        versions["PostgreSQL"] = postgres.detail
+        findings += [*postgres_settings(), clock(), migrations(), connection_budget()]
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+    server = reach("Redis", "REDIS_URL", lambda: str(client.info("server")["redis_version"]))
+    findings.append(server)
+    if server.ok:
+        versions["Redis"] = server.detail
+        findings += redis_settings(client)
+    return Diagnosis(versions, shown_settings(), findings, postgres.ok or server.ok)
+
+
+def shown_settings() -> dict[str, str]:
+    """Return every setting with its value; a secret shows only whether it is set, an address hides its password."""
+    shown = {}
+    for name, variable in settings.ENVIRONMENT.items():
+        value = os.environ.get(name, "")
+        if not value:
+            shown[name] = f"{variable.default} (default)" if variable.default != "" else "not set"
+        elif name.endswith("_URL"):
+            parts = urlsplit(value)
+            shown[name] = f"{parts.scheme}://…@{parts.hostname}:{parts.port}{parts.path}"
+        else:
+            shown[name] = "…" if variable.secret else value
+    return shown
+
+
+def machine() -> Iterator[Finding]:
+    """Look at limits, disk and keys; needs no server."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    enough = hard == resource.RLIM_INFINITY or hard >= OPEN_FILES
+    detail = "unlimited" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+    yield Finding("open files", enough, detail, f"allow at least {OPEN_FILES:,}: ulimit -Hn, LimitNOFILE=, --ulimit")
+    free = shutil.disk_usage(_existing(settings.DATA_DIR)).free
+    yield Finding(
+        "disk space", free >= FREE_BYTES, f"{free / 1024**3:.1f} GiB free", f"free some for {settings.DATA_DIR}"
+    )
+    for name, key in (("SHOP_SECRET_KEY", settings.SECRET_KEY), ("SHOP_JWT_KEY", settings.JWT_KEY)):
+        ok = len(key.encode()) >= KEY_BYTES
+        fix = f"set {name} to at least {KEY_BYTES} random bytes, or start `python manage.py up`, which makes one"
+        yield Finding(name, ok, "set" if ok else "missing or too short", fix)
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def reach(name: str, variable: str, version: Callable[[], str]) -> Finding:
+    """Ask a server for its version."""
+    try:
+        return Finding(name, True, version())
+    except (DatabaseError, redis.RedisError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        return Finding(name, False, said, f"start `python manage.py up`, or set {variable}")
+
+
+def postgres_version() -> str:
+    return _value("SHOW server_version").split()[0]
+
+
+def _value(statement: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return str(cursor.fetchone()[0])
+
+
+def postgres_settings() -> Iterator[Finding]:
+    """Check that a commit is on disk when the customer is told."""
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        value = _value(f"SHOW {name}")
+        ok = value != "off" and not (name == "synchronous_commit" and value == "local")
+        yield Finding(name, ok, value, f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf(): orders can be lost")
+
+
+def clock() -> Finding:
+    """Compare this machine's clock with the database's; windows use the database's time, tokens this machine's."""
+    before = time.time()
+    there = float(_value("SELECT extract(epoch FROM clock_timestamp())"))
+    apart = abs(there - (before + time.time()) / 2)
+    return Finding("clock", apart < CLOCK_SECONDS, f"{apart * 1000:.0f} ms from the database's", "run NTP on both")
+
+
+def migrations() -> Finding:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
+    return Finding("migrations", not plan, names or "none pending", "python manage.py migrate")
+
+
+def connection_budget() -> Finding:
+    """Check that the web's threads and the rest fit into PostgreSQL's connections."""
+    allowed = int(int(_value("SHOW max_connections")) * CONNECTION_SHARE)
+    needed = settings.WEB_PROCESSES * settings.WEB_THREADS + SPARE_CONNECTIONS
+    used = int(_value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
+    return Finding(
+        "connections",
+        max(needed, used) <= allowed,
+        f"{needed} needed by web and commands, {used} open, {allowed} may be used",
+        "raise max_connections, lower SHOP_WEB_PROCESSES x SHOP_WEB_THREADS, or put PgBouncer in between",
+    )
+
+
+def redis_settings(client: redis.Redis) -> Iterator[Finding]:
+    """Check that Redis neither throws keys away nor forgets them; hosted services may not let us look."""
+    try:
+        policy = str(client.config_get("maxmemory-policy")["maxmemory-policy"])
+        log = str(client.config_get("appendonly")["appendonly"])
+    except redis.ResponseError as error:
+        yield Finding("Redis settings", True, f"not visible: {error}")
+        return
+    fix = "CONFIG SET maxmemory-policy noeviction: claims and wake-ups must not be evicted"
+    yield Finding("eviction", not policy.startswith("allkeys"), policy, fix)
+    fix = "CONFIG SET appendonly yes: acknowledged coupon claims must survive a crash"
+    yield Finding("append-only log", log == "yes", log, fix)
+
+
+def as_document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the diagnosis for --json."""
+    return {
+        "ok": all(finding.ok for finding in diagnosis.findings),
+        "versions": dict(diagnosis.versions),
+        "settings": dict(diagnosis.settings),
+        "findings": [
+            {"name": finding.name, "ok": finding.ok, "detail": finding.detail}
+            | ({} if finding.ok else {"fix": finding.fix})
+            for finding in diagnosis.findings
+        ],
+    }
