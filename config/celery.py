@@ -1,7 +1,61 @@
-"""The Celery application: broker settings of web and worker, kombu-declared queues, what the clock does."""
+"""The Celery application: queues declared with kombu, who runs what, and what the clock does."""
 
-from celery import Celery
+from typing import Any
+
+from celery import Celery, signals
+from celery.schedules import crontab
+from kombu import Exchange, Queue
 
 app = Celery("shop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+EXCHANGE = Exchange("shop", type="direct", durable=True)
+app.conf.task_queues = [Queue(name, EXCHANGE, routing_key=name, durable=True) for name in ("orders", "coupons", "clock")]
+app.conf.task_default_queue = "clock"
+app.conf.task_default_exchange = EXCHANGE.name
+app.conf.task_default_routing_key = "clock"
+app.conf.task_routes = {
+    "orders.*": {"queue": "orders", "routing_key": "orders"},
+    "coupons.*": {"queue": "coupons", "routing_key": "coupons"},
+}
+
+SWEEP_SECONDS = 5.0  # what a lost wake-up costs at most (FAULTS.md F10)
+app.conf.beat_schedule = {
+    name: {"task": name, "schedule": schedule, "options": {"expires": 60}}
+    for name, schedule in {
+        "shop.heartbeat": SWEEP_SECONDS,
+        "orders.sweep": SWEEP_SECONDS,
+        "coupons.record_claims": SWEEP_SECONDS,
+        "coupons.check_gates": SWEEP_SECONDS,
+        "coupons.expire_issuances": 60.0,
+        "catalog.refresh_popularity": 60.0,
+        "shop.forget_old_keys": crontab(minute="17"),
+        "shop.flush_spent_tokens": crontab(hour="19", minute="7"),  # 04:07 in Seoul
+    }.items()
+}
+
+
+@signals.setup_logging.connect
+def set_up_logs(**_: Any) -> None:
+    """Log like the web does; connecting this signal keeps Celery from installing its own handlers."""
+    from shop import logs  # noqa: PLC0415 - settings exist only now
+
+    logs.set_up()
+
+
+@signals.worker_ready.connect
+def announce_worker(**_: Any) -> None:
+    """Let /readyz see the worker at once instead of after the first beat."""
+    from shop import tasks  # noqa: PLC0415
+
+    tasks.heartbeat.delay()
+
+
+@signals.task_prerun.connect
+def drop_dead_connections(**_: Any) -> None:
+    """Check the kept connection before a task uses it: without this none of 15 tasks worked after a PostgreSQL restart
+    (FAULTS.md 4.1)."""
+    from django.db import close_old_connections  # noqa: PLC0415
+
+    close_old_connections()

@@ -1,5 +1,7 @@
 """All settings, in one file; what differs between installations comes through `config.env`."""
 
+import secrets
+from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import environ
@@ -16,9 +18,11 @@ PART: str = env.read("SHOP_PART")
 
 # --- security -------------------------------------------------------------------------------------------------------
 # No default for a secret: `up` makes its own and leaves them in the data directory; elsewhere the environment has them.
-# Without either, commands that need no key (help, makemigrations) still run; `check --deploy` and the parts refuse.
-SECRET_KEY: str = env.service("SHOP_SECRET_KEY")
-JWT_KEY: str = env.service("SHOP_JWT_KEY")
+# Without either, commands that need no key (help, makemigrations) still run with one nobody knows; the parts refuse.
+SECRET_KEY: str = env.service("SHOP_SECRET_KEY") or (secrets.token_urlsafe(32) if PART == "command" else "")
+JWT_KEY: str = env.service("SHOP_JWT_KEY") or (secrets.token_urlsafe(32) if PART == "command" else "")
+if not SECRET_KEY or len(JWT_KEY) < 32:
+    raise env.BadEnvironment("SHOP_SECRET_KEY and SHOP_JWT_KEY (at least 32 bytes) must be set: `up` makes its own")
 DEBUG = False
 ALLOWED_HOSTS: list[str] = env.read("SHOP_ALLOWED_HOSTS")
 BEHIND_PROXY: bool = env.read("SHOP_TRUSTED_PROXY")
@@ -30,6 +34,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 AUTH_USER_MODEL = "shop.User"
+PASSWORD_HASHERS = ["shop.passwords.Argon2id"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -177,7 +182,13 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }
-SIMPLE_JWT_ALGORITHM = "HS256"
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": JWT_KEY,
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "UPDATE_LAST_LOGIN": False,
+}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Flash-sale shop",
     "VERSION": "1.0.0",

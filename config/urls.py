@@ -1,3 +1,22 @@
-from django.urls import URLPattern, URLResolver
+"""Every address of the shop: each room brings its own."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import include, path
+
+import shop.converters  # registers <id64:> and <digits:>
+from config import docs
+
+__all__ = ["handler400", "handler404", "handler500", "shop", "urlpatterns"]
+
+urlpatterns = [
+    path("", include("catalog.urls")),
+    path("", include("balance.urls")),
+    path("", include("coupons.urls")),
+    path("", include("orders.urls")),
+    path("", include("shop.urls")),
+    path("openapi.json", docs.openapi),
+    path("docs", docs.interactive),
+    path("docs/problems", docs.problems),
+]
+handler400 = "shop.problems.bad_request"
+handler404 = "shop.problems.not_found"
+handler500 = "shop.problems.server_error"

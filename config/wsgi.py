@@ -14,8 +14,11 @@ import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 
+from shop import logs
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
+logs.set_up()
 
 ADMIN_PATHS = ("/admin", "/static/")
 

@@ -17,8 +17,8 @@ class Campaign(models.Model):
     """
     A first-come offer. `issued` counts its issuances and never passes `total_quantity`.
 
-    Discount terms are frozen from the first issuance on (invariant O2). `gate_epoch` is the newest epoch of the Redis
-    gate; claims of an older epoch get in only while places last (Note [Gate epochs] in coupons/gate.py).
+    Discount terms are frozen from the first issuance on (invariant O2). `gate_version` counts whatever outdates the
+    Redis gate; a gate of an older version is demolished (Note [Gate versions] in coupons/gate.py).
     """
 
     name = models.CharField(_("name"), max_length=200)
@@ -31,7 +31,7 @@ class Campaign(models.Model):
     opens_at = models.DateTimeField(_("opens at"))
     closes_at = models.DateTimeField(_("closes at"))
     valid_days = models.PositiveSmallIntegerField(_("days an issued coupon is valid"), default=30)
-    gate_epoch = models.PositiveIntegerField(_("gate epoch"), default=0, editable=False)
+    gate_version = models.PositiveIntegerField(_("gate version"), default=0, editable=False)
 
     class Meta:
         verbose_name = _("campaign")

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('opens_at', models.DateTimeField(verbose_name='opens at')),
                 ('closes_at', models.DateTimeField(verbose_name='closes at')),
                 ('valid_days', models.PositiveSmallIntegerField(default=30, verbose_name='days an issued coupon is valid')),
-                ('gate_epoch', models.PositiveIntegerField(default=0, editable=False, verbose_name='gate epoch')),
+                ('gate_version', models.PositiveIntegerField(default=0, editable=False, verbose_name='gate version')),
             ],
             options={
                 'verbose_name': 'campaign',

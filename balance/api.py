@@ -1,0 +1,73 @@
+"""Balance over HTTP."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from balance import flows, queries
+from shop import cursors
+from shop.endpoint import Endpoint, private
+from shop.errors import InvalidToken, NotYourAccount, UserNotFound
+from shop.inputs import BIGINT_MAX, Integer, Nullable, Object, read_body, read_query
+
+LARGEST_CHARGE = 10_000_000  # minor units; API.md "Balance"
+CHARGE = Object(amount=Integer(1, LARGEST_CHARGE), optional={"user_id": Nullable(Integer(1, BIGINT_MAX))})
+
+
+class OwnAccount(Endpoint):
+    """What all wallet addresses share: owner or staff, and one answer for everybody else's."""
+
+    def check_may_act_for(self, user_id: int) -> None:
+        """Raise NotYourAccount unless the caller owns the account or is staff."""
+        if user_id != self.caller.user_id and not self.caller.is_staff:
+            raise NotYourAccount
+
+    def missing(self, user_id: int) -> Exception:
+        """Return what a missing wallet means: nobody there, or a token that outlived its user."""
+        return InvalidToken() if user_id == self.caller.user_id else UserNotFound()
+
+
+class ShowBalance(OwnAccount):
+    """The balance of a wallet, always the newest."""
+
+    def get(self, request: HttpRequest, user_id: int) -> HttpResponse:
+        self.check_may_act_for(user_id)
+        try:
+            return private(queries.get_balance(user_id=user_id))
+        except UserNotFound:
+            raise self.missing(user_id) from None
+
+
+class ListTransfers(OwnAccount):
+    """The history of a wallet, newest first."""
+
+    def get(self, request: HttpRequest, user_id: int) -> HttpResponse:
+        self.check_may_act_for(user_id)
+        query = read_query(request, cursors.PAGE_PARAMETERS)
+        scope = f"{queries.TRANSFERS_SCOPE}/{user_id}"
+        position = cursors.decode(query["cursor"], scope) if query["cursor"] else None
+        page = queries.list_transfers(user_id=user_id, size=query["size"], position=position)
+        return cursors.listed(request, query, page, scope)
+
+
+class ChargeBalance(OwnAccount):
+    """Charge a wallet: one's own, or as staff another's by `user_id`."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        body = read_body(request, CHARGE)
+        user_id = body["user_id"] or self.caller.user_id
+        self.check_may_act_for(user_id)
+        key = self.read_key(request, "balance/charge", body)
+        try:
+            charged = flows.charge_balance(user_id=user_id, amount=body["amount"], key=key, now=timezone.now())
+        except UserNotFound:
+            raise self.missing(user_id) from None
+        return private(
+            {
+                "transfer_id": charged.transfer_id,
+                "user_id": charged.user_id,
+                "amount": charged.amount,
+                "balance": charged.balance,
+                "currency": settings.SHOP_CURRENCY,
+            }
+        )

@@ -1,0 +1,208 @@
+"""Changes of stock and sales. Each requires a transaction; the flow that calls opens it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from catalog.errors import ProductNotFound
+from catalog.models import Stock
+from shop import db
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Pieces of one product that one order takes or gives back."""
+
+    order_id: int
+    product_id: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Pieces of one product sold on a day of the shop's calendar. `revenue` in minor units."""
+
+    date: date
+    product_id: int
+    units: int
+    revenue: int
+
+
+@db.transaction_required
+def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
+    """
+    Lock the stock of these products, in key order, and return the pieces available of those still on offer.
+
+    Transaction: requires one.  Locks: Stock by id.
+    """
+    rows = (
+        Stock.objects.filter(product_id__in=set(product_ids))
+        .order_by("pk")
+        .select_for_update(of=("self",), no_key=True)
+        .values_list("product_id", "available", "product__is_hidden")
+    )
+    return {product_id: available for product_id, available, is_hidden in rows if not is_hidden}
+
+
+@db.transaction_required
+def take_stock(takings: Sequence[Taking], *, now: datetime) -> None:
+    """
+    Reserve pieces for orders.
+
+    Transaction: requires one, which has locked the stock rows and decided that they suffice.
+    Repeats: refused by `movement_once_per_effect`.
+    """
+    _move("reserve", -1, takings, now=now)
+
+
+@db.transaction_required
+def give_stock_back(takings: Sequence[Taking], *, now: datetime) -> None:
+    """Release pieces that orders had reserved; else like `take_stock`. Locks: Stock by id."""
+    # Not lock_stock: what is given back needs no decision, but the rows are still locked in key order.
+    list(
+        Stock.objects.filter(product_id__in={taking.product_id for taking in takings})
+        .order_by("pk")
+        .select_for_update(no_key=True)
+        .values_list("pk")
+    )
+    _move("release", 1, takings, now=now)
+
+
+def _move(kind: str, sign: int, takings: Sequence[Taking], *, now: datetime) -> None:
+    """Write one movement per taking and the sum of them into each stock row, in one statement."""
+    if not takings:
+        return
+    db.rows(
+        """
+        WITH given AS (
+            SELECT * FROM unnest(%(orders)s::bigint[], %(products)s::bigint[], %(deltas)s::bigint[])
+                          AS given (order_id, product_id, delta)
+        ), moved AS (
+            INSERT INTO catalog_stockmovement (product_id, kind, delta, order_id, reason, created_at)
+            SELECT product_id, %(kind)s, delta, order_id, '', %(now)s FROM given
+        )
+        UPDATE catalog_stock SET available = available + total.delta
+        FROM (SELECT product_id, sum(delta) AS delta FROM given GROUP BY product_id) AS total
+        WHERE catalog_stock.product_id = total.product_id
+        """,
+        {
+            "kind": kind,
+            "now": now,
+            "orders": [taking.order_id for taking in takings],
+            "products": [taking.product_id for taking in takings],
+            "deltas": [sign * taking.quantity for taking in takings],
+        },
+    )
+
+
+@db.transaction_required
+def restock(*, product_id: int, quantity: int, reason: str, now: datetime) -> int:
+    """
+    Add pieces to a product's stock (or take away, when negative); return what is available then.
+
+    Transaction: requires one.  Locks: Stock.
+    Raises: ProductNotFound; IntegrityError `stock_available_not_negative` when more is taken than there is.
+    """
+    open_stock(product_id=product_id)
+    found = db.rows(
+        """
+        WITH moved AS (
+            UPDATE catalog_stock SET available = available + %(quantity)s WHERE product_id = %(product_id)s
+            RETURNING product_id, available
+        ), movement AS (
+            INSERT INTO catalog_stockmovement (product_id, kind, delta, reason, created_at)
+            SELECT product_id, 'restock', %(quantity)s, %(reason)s, %(now)s FROM moved
+        )
+        SELECT available FROM moved
+        """,
+        {"product_id": product_id, "quantity": quantity, "reason": reason, "now": now},
+    )
+    if not found:
+        raise ProductNotFound
+    return int(found[0][0])
+
+
+@db.transaction_required
+def open_stock(*, product_id: int) -> None:
+    """Give a product its stock row with nothing in it, unless it has one. Transaction: requires one."""
+    db.rows(
+        "INSERT INTO catalog_stock (product_id, available) SELECT id, 0 FROM catalog_product WHERE id = %s "
+        "ON CONFLICT (product_id) DO NOTHING",
+        [product_id],
+    )
+
+
+@db.transaction_required
+def record_sales(sales: Sequence[Sale]) -> None:
+    """
+    Add units and revenue to each product's day.
+
+    Transaction: requires one.  Locks: DailySales by date and product, the last in Note [Lock order].
+    """
+    if not sales:
+        return
+    db.rows(
+        """
+        INSERT INTO catalog_dailysales (date, product_id, units, revenue)
+        SELECT date, product_id, sum(units), sum(revenue)
+        FROM unnest(%(dates)s::date[], %(products)s::bigint[], %(units)s::bigint[], %(revenues)s::bigint[])
+             AS given (date, product_id, units, revenue)
+        GROUP BY date, product_id ORDER BY date, product_id
+        ON CONFLICT (date, product_id) DO UPDATE
+        SET units = catalog_dailysales.units + excluded.units, revenue = catalog_dailysales.revenue + excluded.revenue
+        """,
+        _columns(sales),
+    )
+
+
+@db.transaction_required
+def withdraw_sales(sales: Sequence[Sale]) -> None:
+    """Take the units and revenue of a cancelled order out of their day again. Else like `record_sales`."""
+    db.rows(
+        """
+        WITH given AS (
+            SELECT * FROM unnest(%(dates)s::date[], %(products)s::bigint[], %(units)s::bigint[], %(revenues)s::bigint[])
+                          AS given (date, product_id, units, revenue)
+        ), locked AS MATERIALIZED (
+            SELECT id, given.units, given.revenue FROM catalog_dailysales JOIN given USING (date, product_id)
+            ORDER BY date, product_id FOR NO KEY UPDATE OF catalog_dailysales
+        )
+        UPDATE catalog_dailysales
+        SET units = catalog_dailysales.units - locked.units, revenue = catalog_dailysales.revenue - locked.revenue
+        FROM locked WHERE catalog_dailysales.id = locked.id
+        """,
+        _columns(sales),
+    )
+
+
+def _columns(sales: Sequence[Sale]) -> dict[str, list[object]]:
+    return {
+        "dates": [sale.date for sale in sales],
+        "products": [sale.product_id for sale in sales],
+        "units": [sale.units for sale in sales],
+        "revenues": [sale.revenue for sale in sales],
+    }
+
+
+@db.transaction_required
+def refresh_popularity(*, since: date) -> int:
+    """
+    Set each product's popularity to its units sold since a day; return how many changed.
+
+    Transaction: requires one.  Locks: Product rows that change.
+    """
+    found = db.rows(
+        """
+        WITH sold AS (SELECT product_id, sum(units) AS units FROM catalog_dailysales WHERE date >= %s GROUP BY product_id),
+        changed AS (
+            UPDATE catalog_product SET popularity = COALESCE(sold.units, 0)
+            FROM (SELECT id FROM catalog_product WHERE popularity > 0 UNION SELECT product_id FROM sold) AS due (id)
+            LEFT JOIN sold ON sold.product_id = due.id
+            WHERE catalog_product.id = due.id AND catalog_product.popularity <> COALESCE(sold.units, 0)
+            RETURNING 1
+        )
+        SELECT count(*) FROM changed
+        """,
+        [since],
+    )
+    return int(found[0][0])

@@ -1,0 +1,204 @@
+"""Changes of campaigns and issuances. Each requires a transaction; the flow that calls opens it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from coupons.discounts import Terms
+from coupons.errors import CouponNotFound
+from coupons.models import Campaign, Issuance
+from coupons.states import Status
+from shop import db
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who gets a coupon, under which id."""
+
+    user_id: int
+    issuance_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockedIssuance:
+    """An issuance row this transaction has locked, with its campaign's (frozen) terms."""
+
+    issuance_id: int
+    user_id: int
+    status: str
+    expires_at: datetime
+    terms: Terms
+
+    def is_usable(self, *, user_id: int, now: datetime) -> bool:
+        """Say whether this user may spend it now."""
+        return self.user_id == user_id and self.status == Status.ISSUED and now < self.expires_at
+
+
+@db.transaction_required
+def lock_campaigns(campaign_ids: Iterable[int]) -> dict[int, Campaign]:
+    """Lock campaigns, in key order. Transaction: requires one.  Locks: Campaign by id."""
+    rows = Campaign.objects.filter(pk__in=set(campaign_ids)).order_by("pk").select_for_update(no_key=True)
+    return {campaign.pk: campaign for campaign in rows}
+
+
+@db.transaction_required
+def lock_campaign(campaign_id: int) -> Campaign:
+    """Lock one campaign. Transaction: requires one.  Locks: Campaign.  Raises: CouponNotFound."""
+    campaign = lock_campaigns([campaign_id]).get(campaign_id)
+    if campaign is None:
+        raise CouponNotFound
+    return campaign
+
+
+@db.transaction_required
+def outdate_gate(campaign: Campaign) -> int:
+    """Raise a locked campaign's gate version: every older gate is outdated from this commit on."""
+    campaign.gate_version += 1
+    campaign.save(update_fields=["gate_version"])
+    return campaign.gate_version
+
+
+def next_gate_epoch() -> int:
+    """Return the number space for the issuance ids of a gate about to be built."""
+    return int(db.rows("SELECT nextval('coupons_gate_epoch')")[0][0])
+
+
+@db.transaction_required
+def record_places(campaign: Campaign, places: Sequence[Place], *, now: datetime) -> int:
+    """
+    Issue a locked campaign's coupons in the order given while places last; reject the rest. Return how many were issued.
+
+    Positions follow on from the last one whatever the gate promised, so they stay 1..n without a gap even when Redis
+    lost its tail (invariant C1). In normal operation both are the same.
+    Transaction: requires one, which has locked the campaign.
+    Repeats: a user who has a coupon already is passed over.
+    """
+    fresh = _without_holders(campaign, places)
+    room = campaign.total_quantity - campaign.issued
+    granted, rejected = fresh[:room], fresh[room:]
+    _insert(campaign, granted, Status.ISSUED, range(campaign.issued + 1, campaign.issued + 1 + len(granted)), now=now)
+    _insert(campaign, rejected, Status.REJECTED, [None] * len(rejected), now=now)
+    if granted:
+        campaign.issued += len(granted)
+        campaign.save(update_fields=["issued"])
+    return len(granted)
+
+
+def _without_holders(campaign: Campaign, places: Sequence[Place]) -> list[Place]:
+    """Return the first place of each user who holds no coupon of the campaign."""
+    users = {place.user_id for place in places}
+    holders = set(
+        Issuance.objects.filter(campaign=campaign, user_id__in=users)
+        .exclude(status=Status.REJECTED)
+        .values_list("user_id", flat=True)
+    )
+    first = {place.user_id: place for place in reversed(places)}
+    return [place for place in places if place.user_id not in holders and first[place.user_id] is place]
+
+
+def _insert(
+    campaign: Campaign, places: Sequence[Place], status: Status, positions: Sequence[int | None], *, now: datetime
+) -> None:
+    if not places:
+        return
+    db.rows(
+        """
+        INSERT INTO coupons_issuance (id, campaign_id, user_id, position, status, issued_at, expires_at)
+        SELECT given.id, %(campaign)s, given.user_id, given.position, %(status)s, %(now)s,
+               %(now)s + make_interval(days => %(days)s)
+        FROM unnest(%(ids)s::bigint[], %(users)s::bigint[], %(positions)s::int[]) AS given (id, user_id, position)
+        ON CONFLICT (id) DO NOTHING
+        """,  # the same id again is a rejected claim whose acknowledgement was lost
+        {
+            "campaign": campaign.pk,
+            "status": status.value,
+            "now": now,
+            "days": campaign.valid_days,
+            "ids": [place.issuance_id for place in places],
+            "users": [place.user_id for place in places],
+            "positions": list(positions),
+        },
+    )
+
+
+@db.transaction_required
+def next_issuance_id() -> int:
+    """Return an id for an issuance that does not come from the gate (below 2^32, see coupons 0002)."""
+    return int(db.rows("SELECT nextval(pg_get_serial_sequence('coupons_issuance', 'id'))")[0][0])
+
+
+@db.transaction_required
+def lock_issuances(issuance_ids: Iterable[int]) -> dict[int, LockedIssuance]:
+    """Lock issuances, in key order. Transaction: requires one.  Locks: Issuance by id."""
+    terms = [f"campaign__{name}" for name in Terms.__dataclass_fields__]
+    rows = (
+        Issuance.objects.filter(pk__in=set(issuance_ids))
+        .order_by("pk")
+        .select_for_update(of=("self",), no_key=True)
+        .values_list("pk", "user_id", "status", "expires_at", *terms)
+    )
+    return {row[0]: LockedIssuance(row[0], row[1], row[2], row[3], Terms(*row[4:])) for row in rows}
+
+
+@db.transaction_required
+def redeem(uses: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    """
+    Spend locked, usable issuances. Shapes: uses are (issuance id, order id).
+
+    Transaction: requires one, which has locked the issuances and decided that they are usable.
+    """
+    if not uses:
+        return
+    _advance(
+        uses, source=Status.ISSUED, to=Status.USED, used_at="%(now)s", order_id="given.order_id", now=now
+    )
+
+
+@db.transaction_required
+def give_back(uses: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    """
+    Return issuances that failed or cancelled orders had spent. Shapes: uses are (issuance id, order id).
+
+    Transaction: requires one.  Locks: Issuance by id.
+    """
+    if not uses:
+        return
+    lock_issuances(issuance_id for issuance_id, _order_id in uses)
+    _advance(uses, source=Status.USED, to=Status.ISSUED, used_at="NULL", order_id="NULL", now=now)
+
+
+def _advance(
+    uses: Sequence[tuple[int, int]], *, source: Status, to: Status, used_at: str, order_id: str, now: datetime
+) -> None:
+    """Walk one edge for many issuances; one that is not where it should be is an error, not a silence."""
+    moved = db.rows(
+        f"""
+        UPDATE coupons_issuance SET status = %(to)s, used_at = {used_at}, order_id = {order_id}
+        FROM unnest(%(ids)s::bigint[], %(orders)s::bigint[]) AS given (id, order_id)
+        WHERE coupons_issuance.id = given.id AND status = %(source)s
+        AND (%(source)s = 'issued' OR coupons_issuance.order_id = given.order_id)
+        RETURNING coupons_issuance.id
+        """,  # noqa: S608 - only the literals of redeem and give_back are put in
+        {
+            "to": to.value,
+            "source": source.value,
+            "now": now,
+            "ids": [issuance_id for issuance_id, _order_id in uses],
+            "orders": [order_id for _issuance_id, order_id in uses],
+        },
+    )
+    if len(moved) != len(uses):
+        raise RuntimeError(f"{len(uses) - len(moved)} of {len(uses)} issuances were not {source}")
+
+
+@db.transaction_required
+def expire(*, limit: int, now: datetime) -> int:
+    """Mark issued coupons past their time; return how many. Transaction: requires one.  Locks: Issuance by id."""
+    due = (
+        Issuance.objects.filter(status=Status.ISSUED, expires_at__lte=now)
+        .order_by("pk")
+        .select_for_update(skip_locked=True, no_key=True)
+        .values_list("pk", flat=True)[:limit]
+    )
+    ids = list(due)
+    return len(db.rows("UPDATE coupons_issuance SET status = 'expired' WHERE id = ANY(%s) RETURNING id", [ids]))

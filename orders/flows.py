@@ -1,0 +1,270 @@
+"""What can happen to an order: it is placed, settled by the pipeline's stages, or cancelled."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+
+import balance.operations as balance
+import catalog.operations as catalog
+import coupons.operations as coupons
+from balance.operations import LockedWallet, Movement
+from catalog.operations import Sale, Taking
+from catalog.queries import get_offers
+from coupons.discounts import discount
+from coupons.places import is_claim_of
+from coupons.queries import check_usable
+from orders import allocation, operations, pricing, queries
+from orders.allocation import Claimed
+from orders.errors import ISSUANCE_NOT_USABLE, OrderNotCancellable, OrderNotFound
+from orders.pricing import LineRequest
+from orders.states import Status
+from shop import db, idempotency, pipeline, wakeups
+from shop.idempotency import Key
+
+RESERVE_STOCK, REDEEM_COUPONS, TAKE_PAYMENTS, RELEASE = (
+    "orders.reserve_stock",
+    "orders.redeem_coupons",
+    "orders.take_payments",
+    "orders.release",
+)
+
+CLAIM_WAIT = timedelta(seconds=30)  # how long an order waits for its coupon to arrive from the gate (FAULTS.md P15)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedOrder:
+    """An order the shop has taken on; `subtotal` in minor units."""
+
+    order_id: int
+    status: str
+    subtotal: int
+    currency: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledOrder:
+    """An order that has been cancelled and given back."""
+
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What a customer asks for: 1..50 lines with distinct products, perhaps a coupon of theirs."""
+
+    user_id: int
+    lines: Sequence[LineRequest]
+    issuance_id: int | None
+    request_id: str = ""
+
+
+def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> AcceptedOrder:
+    """
+    Accept an order at the prices of this moment and leave it pending; the pipeline settles it.
+
+    Units: money in minor units (int); quantity in pieces, 1..1,000.
+    Transaction: opens one.  Locks: the idempotency key; no hot row.
+    Repeats: the same key returns the first answer; without one each call places an order.
+    Raises: ProductNotFound, IssuanceNotUsable, IdempotencyKeyReused, IdempotencyKeyInFlight, DependencyUnavailable.
+    Source: API.md "Orders"; DESIGN.md "The order pipeline".
+    """
+    user_id, issuance_id = request.user_id, request.issuance_id
+    # A claim still at the gate may be spent: asked before the transaction, because it asks Redis.
+    is_claim = issuance_id is not None and is_claim_of(issuance_id=issuance_id, user_id=user_id)
+    with db.transaction(), idempotency.once(key, AcceptedOrder, now=now) as slot:
+        if slot.fresh:  # a replay answers even if the product has gone since
+            lines = pricing.price(request.lines, get_offers([line.product_id for line in request.lines]))
+            if issuance_id is not None and not is_claim:
+                check_usable(issuance_id=issuance_id, user_id=user_id, now=now)
+            order_id = operations.insert_order(
+                user_id=user_id, lines=lines, issuance_id=issuance_id, request_id=request.request_id, now=now
+            )
+            db.run_after_commit(partial(wakeups.wake, RESERVE_STOCK))
+            slot.finish(_accepted(order_id, pricing.subtotal(lines), now))
+    return slot.answer()
+
+
+def _accepted(order_id: int, subtotal: int, now: datetime) -> AcceptedOrder:
+    return AcceptedOrder(order_id, Status.PENDING.value, subtotal, settings.SHOP_CURRENCY, now)
+
+
+def reserve_stock(*, claim: pipeline.Claim, now: datetime) -> None:
+    """
+    Reserve stock for the next accepted orders, first come, first served.
+
+    Shapes: claim.limit 1..500.  Units: quantity in pieces.
+    Transaction: opens one.  Locks: the stage, Order (skip locked), Stock by id (see Note [Lock order]).
+    Repeats: harmless; a reserved order is no longer pending.
+    Source: DESIGN.md "The order pipeline".
+    """
+    with db.transaction():
+        orders = operations.with_lines(operations.claim_orders(RESERVE_STOCK, Status.PENDING, claim))
+        available = catalog.lock_stock(line.product_id for order in orders for line in order.lines)
+        decision = allocation.allocate_stock(orders, available)
+        catalog.take_stock(_takings(decision.granted), now=now)
+        operations.advance(operations.ids_of(decision.granted), to=Status.STOCK_RESERVED, now=now)
+        operations.fail(decision.refused, now=now)
+
+
+def redeem_coupons(*, claim: pipeline.Claim, now: datetime) -> None:
+    """
+    Spend the coupons of the next reserved orders and set their discounts; orders without one just move on.
+
+    Shapes: claim.limit 1..500.  Units: money in minor units.
+    Transaction: opens one.  Locks: the stage, Order (skip locked), Issuance by id.
+    Repeats: harmless; a redeemed order is no longer reserved only.
+    Source: DESIGN.md "The order pipeline".
+    """
+    with db.transaction():
+        orders = operations.claim_orders(REDEEM_COUPONS, Status.STOCK_RESERVED, claim)
+        held = coupons.lock_issuances(order.issuance_id for order in orders if order.issuance_id is not None)
+        orders, waiting = _split_by_claim(orders, held, now=now)
+        claim.put_off.extend(operations.ids_of(waiting))
+        discounts = _usable_discounts(orders, held, now=now)
+        refused = {
+            order.order_id: ISSUANCE_NOT_USABLE
+            for order in orders
+            if order.issuance_id is not None and order.order_id not in discounts
+        }
+        granted = [order for order in orders if order.order_id not in refused]
+        coupons.redeem([(order.issuance_id, order.order_id) for order in granted if order.issuance_id], now=now)
+        operations.apply_discounts(discounts)
+        operations.advance(operations.ids_of(granted), to=Status.COUPON_APPLIED, now=now)
+        _refuse(refused)
+
+
+def _split_by_claim(
+    orders: Sequence[Claimed], held: Mapping[int, coupons.LockedIssuance], *, now: datetime
+) -> tuple[list[Claimed], list[Claimed]]:
+    """Split off orders whose coupon is still on its way from the gate; for a time only, the gate may have lost it."""
+    oldest = now - CLAIM_WAIT
+    waiting = [
+        order
+        for order in orders
+        if order.issuance_id is not None and order.issuance_id not in held and order.created_at > oldest
+    ]
+    waiting_ids = set(operations.ids_of(waiting))
+    return [order for order in orders if order.order_id not in waiting_ids], waiting
+
+
+def _usable_discounts(
+    orders: Sequence[Claimed], held: Mapping[int, coupons.LockedIssuance], *, now: datetime
+) -> dict[int, int]:
+    """Return the discount of each order whose coupon is usable; a coupon goes to the first order that names it."""
+    discounts, spent = {}, set()
+    for order in orders:
+        issuance = held.get(order.issuance_id) if order.issuance_id is not None else None
+        if issuance is None or issuance.issuance_id in spent or not issuance.is_usable(user_id=order.user_id, now=now):
+            continue
+        off = discount(issuance.terms, order.subtotal)
+        if off is not None:
+            discounts[order.order_id] = off
+            spent.add(issuance.issuance_id)
+    return discounts
+
+
+def take_payments(*, claim: pipeline.Claim, now: datetime) -> None:
+    """
+    Take the totals of the next orders from their users' wallets, first come, first served.
+
+    Shapes: claim.limit 1..500.  Units: money in minor units.
+    Transaction: opens one.  Locks: the stage, Order (skip locked), Wallet by id, DailySales by key.
+    Repeats: harmless; a paid order is settled, and `transfer_once_per_effect` refuses a second payment.
+    Source: DESIGN.md "The order pipeline".
+    """
+    with db.transaction():
+        orders = operations.with_lines(operations.claim_orders(TAKE_PAYMENTS, Status.COUPON_APPLIED, claim))
+        wallets = balance.lock_wallets(order.user_id for order in orders)
+        balances = {user_id: wallet.balance for user_id, wallet in wallets.items()}
+        decision, after = allocation.allocate_funds(orders, balances)
+        balance.record_payments(_payments(decision.granted, wallets, after), now=now)
+        operations.advance(operations.ids_of(decision.granted), to=Status.PAID, now=now)
+        _refuse(decision.refused)
+        catalog.record_sales(_sales(decision.granted, now))
+
+
+def _payments(
+    orders: Sequence[Claimed], wallets: Mapping[int, LockedWallet], after: Mapping[int, int]
+) -> list[Movement]:
+    """Return a movement per order that costs something, in acceptance order."""
+    return [
+        Movement(order.order_id, wallets[order.user_id].account_id, order.total, after[order.order_id])
+        for order in orders
+        if order.total > 0
+    ]
+
+
+def _refuse(refused: Mapping[int, str]) -> None:
+    """Hand orders over to `release`, which gives back what they hold and fails them."""
+    operations.refuse(refused)
+    if refused:
+        db.run_after_commit(partial(wakeups.wake, RELEASE))
+
+
+def release(*, claim: pipeline.Claim, now: datetime) -> None:
+    """
+    Give back what refused orders hold, and fail them in the same transaction.
+
+    Shapes: claim.limit 1..500.
+    Transaction: opens one.  Locks: the stage, Order (skip locked), Issuance by id, Stock by id.
+    Repeats: harmless; a failed order is settled.
+    Source: DESIGN.md "The order pipeline".
+    """
+    with db.transaction():
+        orders = operations.with_lines(operations.claim_orders(RELEASE, None, claim))
+        coupons.give_back(_uses([order for order in orders if order.status == Status.COUPON_APPLIED]), now=now)
+        catalog.give_stock_back(_takings(orders), now=now)
+        operations.fail({order.order_id: order.refusal for order in orders}, now=now)
+
+
+def cancel_order(*, order_id: int, user_id: int | None, reason: str, key: Key | None, now: datetime) -> CancelledOrder:
+    """
+    Cancel a paid order: money, stock and coupon go back in one transaction.
+
+    Shapes: user_id None acts for the shop (operators), else the order must be this user's.
+    Transaction: opens one.  Locks: the idempotency key, Order, Wallet, Issuance, Stock by id, DailySales by key.
+    Repeats: the same key returns the first answer; without one the second call is refused.
+    Raises: OrderNotFound, OrderNotCancellable, IdempotencyKeyReused, IdempotencyKeyInFlight.
+    Source: API.md "Orders".
+    """
+    with db.transaction(), idempotency.once(key, CancelledOrder, now=now) as slot:
+        if slot.fresh:
+            order = operations.lock_order(order_id, user_id=user_id)
+            if order is None:
+                raise OrderNotFound
+            if order.status != Status.PAID:
+                raise OrderNotCancellable
+            _give_everything_back(order, now=now)
+            operations.advance([order_id], to=Status.CANCELLED, now=now, reason=reason)
+            slot.finish(CancelledOrder(order_id))
+    return slot.answer()
+
+
+def _give_everything_back(claimed: Claimed, *, now: datetime) -> None:
+    """Refund a paid order, return its coupon and its stock, and take it out of the sales of the day it was paid."""
+    (order,) = operations.with_lines([claimed])
+    wallet = balance.lock_wallets([order.user_id])[order.user_id]
+    if order.total > 0:
+        refund = Movement(order.order_id, wallet.account_id, order.total, wallet.balance + order.total)
+        balance.record_refunds([refund], now=now)
+    coupons.give_back(_uses([order]), now=now)
+    catalog.give_stock_back(_takings([order]), now=now)
+    catalog.withdraw_sales(_sales([order], queries.get_settled_at(order.order_id)))
+
+
+def _uses(orders: Iterable[Claimed]) -> list[tuple[int, int]]:
+    return [(order.issuance_id, order.order_id) for order in orders if order.issuance_id is not None]
+
+
+def _takings(orders: Iterable[Claimed]) -> list[Taking]:
+    return [Taking(order.order_id, line.product_id, line.quantity) for order in orders for line in order.lines]
+
+
+def _sales(orders: Iterable[Claimed], paid_at: datetime) -> list[Sale]:
+    day = paid_at.astimezone(ZoneInfo(settings.SHOP_TIME_ZONE)).date()
+    return [Sale(day, line.product_id, line.quantity, line.amount) for order in orders for line in order.lines]

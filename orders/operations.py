@@ -1,0 +1,202 @@
+"""Changes of orders. Each requires a transaction; the flow that calls opens it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from django.db.models import Q
+
+from orders.allocation import Claimed, WantedLine
+from orders.models import Order, OrderLine
+from orders.pricing import PricedLine, subtotal
+from orders.states import SETTLED, UNSETTLED, Status, sources
+from shop import db, pipeline
+
+CLAIMED = ("pk", "user_id", "subtotal", "total", "issuance_id", "status", "refusal", "created_at")
+
+
+@db.transaction_required
+def insert_order(
+    *, user_id: int, lines: Sequence[PricedLine], issuance_id: int | None, request_id: str, now: datetime
+) -> int:
+    """
+    Write a pending order with its lines and first step, in one statement; return its id.
+
+    Units: money in minor units.
+    Transaction: requires one.  Locks: none that anybody waits for.
+    """
+    found = db.rows(
+        """
+        WITH placed AS (
+            INSERT INTO orders_order (user_id, status, subtotal, discount, total, issuance_id, refusal, failure_code,
+                                      request_id, created_at)
+            VALUES (%(user)s, 'pending', %(subtotal)s, 0, %(subtotal)s, %(issuance)s, '', '', %(request)s, %(now)s)
+            RETURNING id
+        ), lines AS (
+            INSERT INTO orders_orderline (order_id, product_id, product_name, unit_price, quantity)
+            SELECT placed.id, given.* FROM placed,
+                unnest(%(products)s::bigint[], %(names)s::text[], %(prices)s::bigint[], %(quantities)s::int[]) AS given
+        )
+        INSERT INTO orders_orderhistory (order_id, status, at, reason) SELECT id, 'pending', %(now)s, '' FROM placed
+        RETURNING order_id
+        """,
+        {
+            "user": user_id,
+            "subtotal": subtotal(lines),
+            "issuance": issuance_id,
+            "request": request_id,
+            "now": now,
+            "products": [line.product_id for line in lines],
+            "names": [line.name for line in lines],
+            "prices": [line.unit_price for line in lines],
+            "quantities": [line.quantity for line in lines],
+        },
+    )
+    return int(found[0][0])
+
+
+def waiting(*, stage_status: Status | None) -> Q:
+    """Return the condition of the orders a stage may claim; None stands for `release`."""
+    if stage_status is None:
+        return Q(status__in=UNSETTLED) & ~Q(refusal="")
+    return Q(status=stage_status, refusal="")
+
+
+@db.transaction_required
+def claim_orders(stage: str, stage_status: Status | None, claim: pipeline.Claim) -> list[Claimed]:
+    """
+    Claim the next orders of a stage in acceptance order and note them in `claim.taken`.
+
+    Transaction: requires one.  Locks: the stage, then Order by id, skipping rows that others hold.
+    Several batches of one stage cannot interleave: see `pipeline.lock_stage`.
+    """
+    pipeline.lock_stage(stage)
+    rows = (
+        Order.objects.filter(waiting(stage_status=stage_status))
+        .exclude(pk__in=claim.skip)
+        .order_by("pk")
+        .select_for_update(skip_locked=True, no_key=True)
+        .values_list(*CLAIMED)[: claim.limit]
+    )
+    orders = [Claimed(*row) for row in rows]
+    claim.taken.extend(order.order_id for order in orders)
+    return orders
+
+
+@db.transaction_required
+def lock_order(order_id: int, *, user_id: int | None) -> Claimed | None:
+    """Lock one order, of one user if given. Transaction: requires one.  Locks: Order."""
+    rows = Order.objects.filter(pk=order_id) if user_id is None else Order.objects.filter(pk=order_id, user_id=user_id)
+    row = rows.select_for_update(no_key=True).values_list(*CLAIMED).first()
+    return None if row is None else Claimed(*row)
+
+
+def with_lines(orders: Sequence[Claimed]) -> list[Claimed]:
+    """Return the claimed orders with their lines, read in one statement. Lines never change."""
+    lines: dict[int, list[WantedLine]] = {order.order_id: [] for order in orders}
+    rows = OrderLine.objects.filter(order_id__in=lines).values_list("order_id", "product_id", "quantity", "unit_price")
+    for order_id, product_id, quantity, unit_price in rows:
+        lines[order_id].append(WantedLine(product_id, quantity, quantity * unit_price))
+    return [replace(order, lines=tuple(lines[order.order_id])) for order in orders]
+
+
+@db.transaction_required
+def advance(order_ids: Collection[int], *, to: Status, now: datetime, reason: str = "") -> None:
+    """
+    Walk one edge of EDGES for many orders and write the step into each history; nothing else assigns a status.
+
+    Transaction: requires one, which has locked the orders.
+    Raises: RuntimeError when an order is not at the edge's beginning.
+    """
+    if not order_ids:
+        return
+    moved = db.rows(
+        """
+        WITH moved AS (
+            UPDATE orders_order SET status = %(to)s, settled_at = CASE WHEN %(settled)s THEN %(now)s::timestamptz END
+            WHERE id = ANY(%(ids)s) AND status = ANY(%(sources)s) RETURNING id
+        )
+        INSERT INTO orders_orderhistory (order_id, status, at, reason)
+        SELECT id, %(to)s, %(now)s, %(reason)s FROM moved ORDER BY id RETURNING order_id
+        """,
+        {
+            "to": to.value,
+            "settled": to in SETTLED,
+            "now": now,
+            "reason": reason,
+            "ids": list(order_ids),
+            "sources": [source.value for source in sources(to)],
+        },
+    )
+    if len(moved) != len(order_ids):
+        raise RuntimeError(f"{len(order_ids) - len(moved)} of {len(order_ids)} orders cannot become {to}")
+
+
+@db.transaction_required
+def fail(refused: Mapping[int, str], *, now: datetime) -> None:
+    """
+    Fail locked orders that hold nothing (any more), each with its failure code.
+
+    Transaction: requires one, which has locked the orders.
+    """
+    if not refused:
+        return
+    failed = db.rows(
+        """
+        WITH given AS (SELECT * FROM unnest(%(ids)s::bigint[], %(codes)s::text[]) AS given (id, code)), moved AS (
+            UPDATE orders_order SET status = 'failed', failure_code = given.code, refusal = '', settled_at = %(now)s
+            FROM given WHERE orders_order.id = given.id AND status = ANY(%(sources)s)
+            RETURNING orders_order.id, given.code
+        )
+        INSERT INTO orders_orderhistory (order_id, status, at, reason)
+        SELECT id, 'failed', %(now)s, code FROM moved ORDER BY id RETURNING order_id
+        """,
+        {
+            "ids": list(refused),
+            "codes": list(refused.values()),
+            "now": now,
+            "sources": [source.value for source in sources(Status.FAILED)],
+        },
+    )
+    if len(failed) != len(refused):
+        raise RuntimeError(f"{len(refused) - len(failed)} of {len(refused)} orders cannot fail")
+
+
+@db.transaction_required
+def refuse(refused: Mapping[int, str]) -> None:
+    """
+    Mark locked orders whose takings `release` must give back before they fail with these codes.
+
+    Transaction: requires one, which has locked the orders.
+    """
+    if refused:
+        db.rows(
+            """
+            UPDATE orders_order SET refusal = given.code
+            FROM unnest(%(ids)s::bigint[], %(codes)s::text[]) AS given (id, code) WHERE orders_order.id = given.id
+            """,
+            {"ids": list(refused), "codes": list(refused.values())},
+        )
+
+
+@db.transaction_required
+def apply_discounts(discounts: Mapping[int, int]) -> None:
+    """
+    Set the discount of locked orders. Units: minor units.
+
+    Transaction: requires one, which has locked the orders.
+    """
+    if discounts:
+        db.rows(
+            """
+            UPDATE orders_order SET discount = given.discount, total = subtotal - given.discount
+            FROM unnest(%(ids)s::bigint[], %(discounts)s::bigint[]) AS given (id, discount)
+            WHERE orders_order.id = given.id
+            """,
+            {"ids": list(discounts), "discounts": list(discounts.values())},
+        )
+
+
+def ids_of(orders: Iterable[Claimed]) -> list[int]:
+    """Return the ids of these orders."""
+    return [order.order_id for order in orders]

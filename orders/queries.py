@@ -1,0 +1,125 @@
+"""Reads of orders; they change nothing."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from orders.errors import OrderNotFound
+from orders.models import Order, OrderHistory, OrderLine
+from orders.states import Status
+from shop import cursors, db
+
+STORED = (
+    "pk",
+    "status",
+    "failure_code",
+    "subtotal",
+    "discount",
+    "total",
+    "issuance_id",
+    "created_at",
+    "settled_at",
+)
+
+
+def get_settled_at(order_id: int) -> datetime:
+    """Return when a settled order was settled."""
+    settled_at: datetime = Order.objects.values_list("settled_at", flat=True).get(pk=order_id)
+    return settled_at
+
+
+def get_order(*, order_id: int, user_id: int) -> dict[str, Any]:
+    """
+    Return a user's order as API.md "Orders" shows it; `failure` is its code, worded by the caller.
+
+    Raises: OrderNotFound, also for somebody else's.
+    """
+    row = Order.objects.filter(pk=order_id, user_id=user_id).values(*STORED).first()
+    if row is None:
+        raise OrderNotFound
+    return _shown([row])[0]
+
+
+def list_orders(*, user_id: int, status: str | None, size: int, position: cursors.Position | None) -> cursors.Page:
+    """Return a page of a user's orders, newest first. Shapes: size 1..100."""
+    rows = Order.objects.filter(user_id=user_id)
+    if status is not None:
+        rows = rows.filter(status=status)
+    if position is None:
+        rows = rows.order_by("-pk")
+    elif position.backward:
+        rows = rows.filter(pk__gt=position.row_id).order_by("pk")
+    else:
+        rows = rows.filter(pk__lt=position.row_id).order_by("-pk")
+    found = list(rows.values(*STORED)[: size + 1])
+    keys = [(row["pk"], row["pk"]) for row in found]
+    cut = cursors.cut(found, keys, size=size, position=position)
+    return cursors.Page(rows=_shown(cut.rows), first=cut.first, last=cut.last)
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return orders with lines and history: two statements however many orders."""
+    ids = [row["pk"] for row in rows]
+    lines = _grouped(
+        OrderLine.objects.filter(order_id__in=ids)
+        .order_by("pk")
+        .values_list("order_id", "product_id", "product_name", "unit_price", "quantity"),
+        ("product_id", "name", "unit_price", "quantity"),
+    )
+    history = _grouped(
+        OrderHistory.objects.filter(order_id__in=ids).order_by("pk").values_list("order_id", "status", "at", "reason"),
+        ("status", "at", "reason"),
+    )
+    for line in (line for group in lines.values() for line in group):
+        line["amount"] = line["unit_price"] * line["quantity"]
+    return [_order(row, lines.get(row["pk"], []), history.get(row["pk"], [])) for row in rows]
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]], names: tuple[str, ...]) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for order_id, *values in rows:
+        groups.setdefault(order_id, []).append(dict(zip(names, values, strict=True)))
+    return groups
+
+
+def _order(row: dict[str, Any], lines: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "order_id": row["pk"],
+        "status": row["status"],
+        "failure": row["failure_code"] or None,
+        "items": lines,
+        "subtotal": row["subtotal"],
+        "discount": row["discount"],
+        "total": row["total"],
+        "currency": settings.SHOP_CURRENCY,
+        "issuance_id": row["issuance_id"],
+        "created_at": row["created_at"],
+        "settled_at": row["settled_at"],
+        "history": history,
+    }
+
+
+def first_waiting(status: Status | None, *, skip: list[int]) -> int | None:
+    """Return the order a stage would claim first; `status` None stands for `release`."""
+    rows = Order.objects.exclude(pk__in=skip).order_by("pk")
+    rows = rows.filter(status=status, refusal="") if status else rows.exclude(refusal="")
+    return rows.values_list("pk", flat=True).first()
+
+
+def count_unsettled() -> int:
+    """Return how many orders wait for the pipeline."""
+    return Order.objects.filter(settled_at__isnull=True).count()
+
+
+def count_orders_since(*, since: datetime, limit: int) -> int:
+    """Count the newest orders down to a time, `limit` at most: ids follow the time, which has no index of its own."""
+    found = db.rows(
+        """
+        SELECT count(*) FROM (SELECT created_at FROM orders_order ORDER BY id DESC LIMIT %s) AS newest
+        WHERE created_at >= %s
+        """,
+        [limit, since],
+    )
+    return int(found[0][0])

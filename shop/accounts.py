@@ -1,0 +1,91 @@
+"""Users: signing up, getting tokens, refreshing them."""
+
+import unicodedata
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db.models import F
+
+from shop import auth, db
+from shop.errors import InvalidCredentials, InvalidInput, InvalidToken, UsernameTaken
+from shop.models import User
+from shop.registry import on_signup
+
+
+def canonical_name(username: str) -> str:
+    """Return a user name as it is stored: NFKC, so that look-alike spellings are one name."""
+    return unicodedata.normalize("NFKC", username).strip()
+
+
+def sign_up(*, username: str, password: str, now: datetime) -> User:
+    """
+    Create a user with everything a user has (a wallet).
+
+    Transaction: opens one; the password is hashed before it.
+    Raises: InvalidInput, UsernameTaken.
+    Source: API.md "Accounts".
+    """
+    user = User(username=canonical_name(username), date_joined=now)
+    _check_credentials(user, password)
+    user.set_password(password)
+    taken = {"user_username_taken": UsernameTaken, "shop_user_username_key": UsernameTaken}
+    with db.constraint_errors(taken), db.transaction():
+        user.save(force_insert=True)
+        for welcome in on_signup:
+            welcome(user_id=user.pk, now=now)
+    return user
+
+
+def _check_credentials(user: User, password: str) -> None:
+    """Refuse a bad name or a weak password before anything is hashed. Raises InvalidInput."""
+    found = []
+    try:
+        User.username_validator(user.username)
+    except ValidationError:
+        detail = "May have letters, digits and @ . + - _ only."
+        found.append({"pointer": "/username", "code": "bad_username", "detail": detail})
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        for problem in error.error_list:
+            code = problem.code or "weak_password"
+            found.append({"pointer": "/password", "code": code, "detail": " ".join(problem.messages)})
+    if found:
+        raise InvalidInput(errors=found)
+
+
+def obtain_tokens(*, username: str, password: str) -> dict[str, Any]:
+    """
+    Return a pair of tokens for a name and a password.
+
+    Raises: InvalidCredentials, the same for a wrong password, an unknown name and a disabled user.
+    """
+    user = authenticate(username=canonical_name(username), password=password)
+    if user is None:
+        raise InvalidCredentials
+    return auth.tokens_for(user)  # type: ignore[arg-type]
+
+
+def refresh_tokens(*, refresh: str) -> dict[str, Any]:
+    """
+    Spend a refresh token and return a new pair.
+
+    Transaction: opens one.  Locks: the user, so that one token spent twice at once gives one pair.
+    Raises: InvalidToken, also after a password change or for a disabled user.
+    """
+    token = auth.read_refresh(refresh)
+    with db.transaction():
+        user = User.objects.select_for_update(no_key=True).filter(pk=token.payload.get("user_id"), is_active=True).first()
+        if user is None or token.payload.get("generation") != user.token_generation:
+            raise InvalidToken
+        auth.spend(token)
+        pair = auth.tokens_for(user)
+    return {"access": pair["access"], "refresh": pair["refresh"]}
+
+
+def end_sessions(*, user_id: int) -> None:
+    """Make every refresh token of a user worthless: after a new password, and when the user is disabled."""
+    User.objects.filter(pk=user_id).update(token_generation=F("token_generation") + 1)

@@ -1,0 +1,104 @@
+"""
+The words for transactions (after kraken-tech's django-subatomic, which needs Python 3.12): who begins, who requires.
+
+`transaction` begins and refuses to nest; `savepoint` undoes a part; `transaction_required` refuses to run without one;
+`run_after_commit` may be lost and never fails its caller. "In a transaction" ignores the block a test case opens.
+
+Note [Lock order]
+~~~~~~~~~~~~~~~~~
+Every transaction takes its row locks in this order, rows of one table by primary key:
+    idempotency key -> (stage lock) -> order -> wallet -> issuance -> campaign -> stock -> daily sales
+Two transactions that follow it cannot wait for each other in a circle. `shop.testing` records the locks of every test
+and fails on a pair against it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
+from django.db import transaction as _django
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TROUBLE = (OperationalError, InterfaceError)
+"""Lock or statement timeout, deadlock, lost or refused connection, full disk: try again later, nothing happened.
+
+psycopg raises the classes 40, 53, 55P03, 57 and 08 as OperationalError (FAULTS.md 4.3, "one exception map").
+"""
+
+
+class TransactionMissing(RuntimeError):
+    """An operation was called outside a transaction: the calling flow must open one."""
+
+
+def transaction() -> AbstractContextManager[None]:
+    """Begin the one transaction of a flow. Raises RuntimeError inside another one: a flow never calls a flow."""
+    return _django.atomic(durable=True)
+
+
+def savepoint() -> AbstractContextManager[None]:
+    """Begin a part that can be undone alone; stands next to the `except` that needs it."""
+    _require("savepoint")
+    return _django.atomic(durable=False)
+
+
+def in_transaction() -> bool:
+    """Say whether a flow's transaction is open."""
+    return any(not block._from_testcase for block in connection.atomic_blocks)
+
+
+def _require(name: str) -> None:
+    if not in_transaction():
+        raise TransactionMissing(f"{name} needs a transaction; the flow that calls it opens one")
+
+
+def transaction_required(function: Callable[P, T]) -> Callable[P, T]:
+    """Refuse to run `function` outside a transaction. Raises TransactionMissing."""
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        _require(function.__qualname__)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def run_after_commit(function: Callable[[], object]) -> None:
+    """Run `function` once the transaction is committed. It may be lost and its failure is only logged."""
+    _require("run_after_commit")
+    _django.on_commit(function, robust=True)
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """Return the name of the constraint that refused the statement."""
+    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+
+
+@contextmanager
+def constraint_errors(names: Mapping[str, type[Exception]]) -> Iterator[None]:
+    """Turn the violation of a named constraint into its domain error; others pass. Stands outside the block."""
+    try:
+        yield
+    except IntegrityError as error:
+        domain_error = names.get(violated_constraint(error) or "")
+        if domain_error is None:
+            raise
+        raise domain_error from error
+
+
+def rows(sql: str, params: Mapping[str, Any] | list[Any] | tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement and return all its rows (empty when it returns none)."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def advisory_key(name: str) -> int:
+    """Return the 64-bit key of an advisory lock by name (FNV-1a, signed), the same in every process."""
+    digest = 0xCBF29CE484222325
+    for byte in name.encode():
+        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return digest - (1 << 64) if digest >> 63 else digest

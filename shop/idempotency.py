@@ -1,0 +1,203 @@
+"""
+A keyed request is answered once: the record of its answer commits together with its effect.
+
+Note [In flight]
+~~~~~~~~~~~~~~~~
+An uncommitted INSERT of the same key would make a second request wait for the first. So the first takes a transaction's
+advisory lock on the key, and whoever cannot have it at once hears "in flight". The lock ends with the transaction, so
+after a crash the retry simply does the work.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+import orjson
+from django.db.models import F
+
+from shop import db, errors, jsontext
+from shop.models import IdempotencyRecord
+from shop.problems import status_of
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Key:
+    """
+    A client's idempotency key with its scope and what it was sent with.
+
+    `replayed` is set here when the answer is a remembered one.
+    """
+
+    user_id: int
+    route: str
+    key: str
+    fingerprint: bytes
+    replayed: bool = field(default=False)
+
+
+class Slot(Generic[T]):
+    """The place for the answer of one request; `fresh` says that the work is still to be done."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self.kind = kind
+        self.fresh = True
+        self._answer: T | None = None
+        self.refusal: errors.Failure | None = None
+
+    def finish(self, answer: T) -> None:
+        """Keep the answer of the work just done."""
+        self._answer = answer
+
+    def refuse(self, refusal: errors.Failure) -> None:
+        """Keep the refusal the work ended in."""
+        self.refusal = refusal
+
+    def answer(self) -> T:
+        """Return the answer, new or remembered, or raise the refusal. Call it after the transaction."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self._answer is None:
+            raise RuntimeError("the work neither finished nor refused")
+        return self._answer
+
+
+def _restored(kind: type[Any], values: dict[str, Any]) -> Any:
+    """Build the dataclass `kind` from JSON; times come back as datetimes."""
+    times = {field.name for field in fields(kind) if field.type in (datetime, "datetime")}
+    return kind(**{name: datetime.fromisoformat(value) if name in times else value for name, value in values.items()})
+
+
+def _class_of(code: str) -> type[errors.Failure]:
+    kinds = [errors.Failure]
+    while kinds:
+        kind = kinds.pop()
+        if kind.__dict__.get("code") == code:
+            return kind
+        kinds.extend(kind.__subclasses__())
+    raise LookupError(code)
+
+
+def _replay(record: IdempotencyRecord, key: Key, slot: Slot[Any]) -> None:
+    if bytes(record.fingerprint) != key.fingerprint:
+        raise errors.IdempotencyKeyReused
+    slot.fresh, key.replayed = False, True
+    if record.status < 400:
+        slot.finish(_restored(slot.kind, record.answer))
+    else:
+        slot.refuse(_restored(_class_of(record.answer["code"]), record.answer["facts"]))
+
+
+def remember(key: Key, slot: Slot[Any], *, now: datetime) -> None:
+    """Record the answer or the refusal in `slot`. Transaction: requires the one of the work, or one after it."""
+    if slot.refusal is not None:
+        status, answer = status_of(type(slot.refusal)), {"code": slot.refusal.code, "facts": slot.refusal.facts()}
+    else:
+        status, answer = 200, slot.answer()
+    IdempotencyRecord.objects.update_or_create(
+        user_id=key.user_id,
+        route=key.route,
+        key=key.key,
+        defaults={
+            "fingerprint": key.fingerprint,
+            "status": status,
+            "answer": orjson.loads(jsontext.dump(answer)),
+            "created_at": now,
+        },
+    )
+
+
+def lock_key(key: Key) -> None:
+    """
+    Take the key until the transaction ends.
+
+    Transaction: requires one.  Locks: the idempotency key (advisory).
+    Raises: IdempotencyKeyInFlight.
+    """
+    name = f"key/{key.user_id}/{key.route}/{key.key}"
+    if db.rows("SELECT pg_try_advisory_xact_lock(%s)", [db.advisory_key(name)]) != [(True,)]:
+        raise errors.IdempotencyKeyInFlight
+
+
+def find_record(key: Key) -> IdempotencyRecord | None:
+    """Return what is remembered of this key."""
+    return IdempotencyRecord.objects.filter(user_id=key.user_id, route=key.route, key=key.key).first()
+
+
+@contextmanager
+def once(key: Key | None, kind: type[T], *, now: datetime) -> Iterator[Slot[T]]:
+    """
+    Hold the work of one request; with a key its answer, or its refusal, is remembered in the same transaction.
+
+    A refusal rolls the work back to a savepoint, is kept, and lets the transaction commit; `slot.answer()` raises it
+    afterwards. Without a key the work just runs and a refusal leaves at once.
+    Transaction: requires one.  Locks: the idempotency key.
+    Raises: IdempotencyKeyInFlight, IdempotencyKeyReused.
+    """
+    slot: Slot[T] = Slot(kind)
+    if key is None:
+        yield slot
+        return
+    lock_key(key)
+    if (record := find_record(key)) is not None:
+        _replay(record, key, slot)
+        yield slot
+        return
+    try:
+        with db.savepoint():
+            yield slot
+    except (errors.Refused, errors.NotFound) as refusal:
+        slot.refuse(refusal)
+    remember(key, slot, now=now)
+
+
+TAKE_OVER_SECONDS = 10
+"""Work outside a transaction that has not answered for this long died; FAULTS.md P12 bounds a request to 5 s."""
+
+
+@dataclass(slots=True)
+class Begun(Generic[T]):
+    """Work that runs outside any transaction: its slot, and whether an earlier attempt died before it answered."""
+
+    slot: Slot[T]
+    resumed: bool = False
+
+
+def begin(key: Key, kind: type[T], *, now: datetime) -> Begun[T]:
+    """
+    Record that keyed work outside a transaction begins, or find its answer.
+
+    Transaction: requires one, which must commit before the work.  Locks: the idempotency key.
+    Raises: IdempotencyKeyInFlight, IdempotencyKeyReused.
+    """
+    lock_key(key)
+    begun = Begun(Slot(kind))
+    record = find_record(key)
+    if record is None:
+        IdempotencyRecord.objects.create(
+            user_id=key.user_id, route=key.route, key=key.key, fingerprint=key.fingerprint, created_at=now
+        )
+    elif record.status or bytes(record.fingerprint) != key.fingerprint:
+        _replay(record, key, begun.slot)
+    elif (now - record.created_at).total_seconds() < TAKE_OVER_SECONDS:
+        raise errors.IdempotencyKeyInFlight
+    else:
+        begun.resumed = True
+        IdempotencyRecord.objects.filter(pk=record.pk).update(created_at=now)
+    return begun
+
+
+def suspend(key: Key) -> None:
+    """Note that work outside a transaction ended without an answer: the next attempt resumes it at once."""
+    long_ago = F("created_at") - timedelta(seconds=TAKE_OVER_SECONDS)
+    IdempotencyRecord.objects.filter(user_id=key.user_id, route=key.route, key=key.key, status=0).update(
+        created_at=long_ago
+    )
+
+
+def forget_older_than(moment: datetime) -> int:
+    """Forget answers recorded before `moment`; return how many. Keys live at least 24 h (API.md)."""
+    return IdempotencyRecord.objects.filter(created_at__lt=moment).delete()[0]

@@ -1,0 +1,38 @@
+"""One JSON line per event on stderr; control characters are escaped, so no request can forge a line."""
+
+import logging
+import sys
+
+import orjson
+import structlog
+from django.conf import settings
+
+
+def _as_json(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
+    return orjson.dumps(event, default=repr).decode()
+
+
+def set_up() -> None:
+    """Send structlog and the standard library to stderr, one JSON object a line."""
+    shared = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    level = logging.getLevelNamesMapping().get(settings.LOG_LEVEL, logging.INFO)
+    structlog.configure(
+        processors=[*shared, _as_json],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta, _as_json,
+        ])
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    for name in ("django.request", "django.security.DisallowedHost"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # 4xx are answers, not events

@@ -1,0 +1,54 @@
+"""The one middleware of the API: request id, host check, time, one log line, metrics."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponseBase
+
+from shop import metrics
+
+log = structlog.get_logger("shop.request")
+
+SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}", re.ASCII)  # what of a client's X-Request-Id is repeated
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """Return the client's request id if it is a sane one, else a new one."""
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    return given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+class Observe:
+    """Outermost, so that every answer has its id and is counted."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        began = time.perf_counter()
+        request.request_id = request_id_of(request)  # type: ignore[attr-defined]
+        request.get_host()  # raises DisallowedHost for a host the shop does not answer to
+        response = self.get_response(request)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        if not response.streaming:
+            response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+            if request.method == "HEAD":
+                response.content = b""  # type: ignore[attr-defined]
+        self._report(request, response, time.perf_counter() - began)
+        return response
+
+    def _report(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+        route = request.resolver_match.route if request.resolver_match else "unknown"
+        metrics.observe(method=request.method or "", route=route, status=response.status_code, seconds=seconds)
+        if response.status_code >= 500 or seconds > 1.0:
+            log.warning(
+                "slow_or_failed",
+                request_id=request.request_id,  # type: ignore[attr-defined]
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=round(seconds * 1000, 1),
+            )
