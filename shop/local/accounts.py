@@ -14,11 +14,11 @@ CANDIDATES = ("postgres", "nobody")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who an engine runs as; `capabilities` let it pass directories closed to it (a clone below a mode-700 one)."""
+    """Who an engine runs as; `capability` lets it pass directories closed to it (a clone below a mode-700 one)."""
 
     uid: int
     gid: int
-    capabilities: tuple[int, ...] = ()
+    capability: int | None = None
 
     def own(self, path: Path) -> None:
         """Give the account a file or directory of ours."""
@@ -52,13 +52,13 @@ def may_pass(path: Path, uid: int, gid: int) -> bool:
     return True
 
 
-def held_capabilities() -> tuple[int, ...]:
-    """Return which of the two capabilities that open closed directories this process holds."""
+def opening_capability() -> int | None:
+    """Return the smaller of the two capabilities that open closed directories, if this process holds one of them."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             held = int(line.split()[1], 16)
-            return tuple(number for number in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if held >> number & 1)
-    return ()
+            return next((number for number in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if held >> number & 1), None)
+    return None
 
 
 def engine_account(owned: Path, *programs: Path) -> Account | None:
@@ -73,7 +73,7 @@ def engine_account(owned: Path, *programs: Path) -> Account | None:
     closed = [path for path in (owned, *programs) if not may_pass(path, uid, gid)]
     if not closed:
         return Account(uid, gid)
-    if not (capabilities := held_capabilities()):
+    if (capability := opening_capability()) is None:
         name = pwd.getpwuid(uid).pw_name
         raise CannotStart(f"{closed[0]} cannot be reached by {name}, under whom PostgreSQL runs: move the project")
-    return Account(uid, gid, capabilities)
+    return Account(uid, gid, capability)

@@ -3,7 +3,7 @@ Become the program named on the command line, tied to the supervisor's life and 
 
 Run as a script by `processes.spawn`, by path and without site-packages (15 ms): a preexec function in the supervisor
 would run between fork and exec of a threaded process, where any lock may be held for ever.
-Arguments: PARENT SIGNAL UID GID CAPABILITIES PROGRAM ARGUMENT…; UID -1 stays, CAPABILITIES is a list like `1,2` or `-`.
+Arguments: PARENT SIGNAL UID GID CAPABILITY PROGRAM ARGUMENT…; a UID of -1 keeps the account, a CAPABILITY of -1 is none.
 """
 
 import ctypes
@@ -24,39 +24,37 @@ def prctl(option: int, *arguments: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl {option}: {os.strerror(ctypes.get_errno())}")
 
 
-def keep_only(capabilities: list[int]) -> None:
-    """Hold just these capabilities, across exec too (ambient)."""
-    bits = sum(1 << capability for capability in capabilities)
+def keep_only(capability: int) -> None:
+    """Hold just this capability, across exec too (ambient)."""
+    bits = 1 << capability
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.capset(header, data) != 0:
         raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
-    for capability in capabilities:
-        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
 
 
-def become(uid: int, gid: int, capabilities: list[int]) -> None:
+def become(uid: int, gid: int, capability: int) -> None:
     """
-    Change to an unprivileged account for good; `capabilities` open directories that are closed to it.
+    Change to an unprivileged account for good; `capability` opens directories that are closed to it.
 
-    NO_SETUID_FIXUP keeps the capabilities across setuid, and makes access(2) honour them: PostgreSQL looks for its
+    NO_SETUID_FIXUP keeps the capability across setuid, and makes access(2) honour it: PostgreSQL looks for its
     own program with access(2) and would not find it in a directory that only the capability opens.
     """
-    if capabilities:
+    if capability >= 0:
         prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-    if capabilities:
-        keep_only(capabilities)
+    if capability >= 0:
+        keep_only(capability)
 
 
 def main(arguments: list[str]) -> None:
-    parent, death_signal, uid, gid = map(int, arguments[:4])
-    capabilities = [int(number) for number in arguments[4].split(",") if number != "-"]
+    parent, death_signal, uid, gid, capability = map(int, arguments[:5])
     if uid >= 0:
-        become(uid, gid, capabilities)
+        become(uid, gid, capability)
     prctl(PR_SET_PDEATHSIG, death_signal)  # after setuid, which clears it
     if os.getppid() != parent:
         sys.exit("the supervisor ended while this part was starting")

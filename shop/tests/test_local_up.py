@@ -101,7 +101,7 @@ def test_port_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_read_only_directory_is_refused(tmp_path: Path) -> None:
     read_only = tmp_path / "read-only"
     read_only.mkdir(mode=0o555)
-    nobody = Account(65_534, 65_534, (CAP_DAC_READ_SEARCH,)) if os.geteuid() == 0 else None
+    nobody = Account(65_534, 65_534, CAP_DAC_READ_SEARCH) if os.geteuid() == 0 else None
     child = processes.spawn(
         [sys.executable, "manage.py", "up", f"--data-dir={read_only / 'shop'}"],
         cwd=ROOT,
