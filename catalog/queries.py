@@ -131,7 +131,7 @@ def list_top_selling(*, since: date, until: date, limit: int) -> list[dict[str, 
     rows = db.rows(
         """
         SELECT product_id, name, price, units, revenue FROM (
-            SELECT product_id, sum(units) AS units, sum(revenue) AS revenue FROM catalog_dailysales
+            SELECT product_id, sum(units)::bigint AS units, sum(revenue)::bigint AS revenue FROM catalog_dailysales
             WHERE date BETWEEN %(since)s AND %(until)s GROUP BY product_id
             HAVING sum(units) > 0 ORDER BY units DESC, product_id LIMIT %(limit)s
         ) AS sold JOIN catalog_product ON id = product_id ORDER BY units DESC, product_id

@@ -36,3 +36,5 @@ def set_up() -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     for name in ("django.request", "django.security.DisallowedHost"):
         logging.getLogger(name).setLevel(logging.ERROR)  # 4xx are answers, not events
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # a wake-up every few milliseconds is not news

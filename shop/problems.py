@@ -1,6 +1,7 @@
 """Every refusal as `application/problem+json` (RFC 9457), in English or Korean; the one place that knows statuses."""
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -69,6 +70,11 @@ def described(item: dict[str, Any]) -> dict[str, Any]:
     return {"pointer": item["pointer"], "code": item["code"], "detail": gettext(item["detail"]) % item.get("values", {})}
 
 
+def _spoken(value: Any) -> Any:
+    """Return a fact as it stands in a sentence: times as in the document itself."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else value
+
+
 def body_of(failure: errors.Failure, *, status: int, request_id: str, language: str) -> bytes:
     """Return the problem document. Source: API.md "Conventions"."""
     facts = failure.facts()
@@ -79,7 +85,7 @@ def body_of(failure: errors.Failure, *, status: int, request_id: str, language: 
             "type": f"/docs/problems#{failure.code}",
             "title": gettext(failure.title),
             "status": status,
-            "detail": gettext(failure.detail) % failure.facts(),
+            "detail": gettext(failure.detail) % {name: _spoken(value) for name, value in facts.items()},
             "code": failure.code,
             "request_id": request_id,
         }
