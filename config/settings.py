@@ -47,9 +47,9 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- rooms ----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
+    "shop.backoffice.apps.ThemeConfig",  # unfold; like the next but one, imported on the first page of the admin
     "unfold.contrib.import_export",
-    "django.contrib.admin.apps.SimpleAdminConfig",  # admin modules are imported by the admin's URLs, not by workers
+    "shop.backoffice.apps.BackofficeConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -206,3 +206,20 @@ METRICS_PORT: int = env.read("SHOP_METRICS_PORT")
 WEB_PROCESSES: int = env.read("SHOP_WEB_PROCESSES")
 WEB_THREADS: int = env.read("SHOP_WEB_THREADS")
 SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# --- the admin ------------------------------------------------------------------------------------------------------
+FORMAT_MODULE_PATH = ["config.formats"]  # seconds matter to operators, and a date must not change with the language
+IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
+UNFOLD = {
+    "SITE_TITLE": "Flash-sale shop",
+    "SITE_HEADER": "Flash-sale shop",
+    "SITE_SYMBOL": "storefront",
+    "SITE_URL": "/docs",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "shop.backoffice.navigation.favicon_address"}],
+    "SHOW_LANGUAGES": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "LANGUAGES": {"action": "shop.backoffice.navigation.language_address"},
+    "DASHBOARD_CALLBACK": "shop.backoffice.overview.with_cards",
+    "ENVIRONMENT": "shop.backoffice.navigation.environment_badge",
+    "SIDEBAR": {"navigation": "shop.backoffice.navigation.sidebar"},
+}

@@ -1,6 +1,8 @@
 """Every address of the shop: each room brings its own."""
 
-from django.urls import include, path
+from django.urls import URLResolver, include, path
+from django.urls.resolvers import RoutePattern
+from django.views.generic import RedirectView
 
 import shop.converters  # registers <id64:> and <digits:>
 from config import docs
@@ -16,6 +18,9 @@ urlpatterns = [
     path("openapi.json", docs.openapi),
     path("docs", docs.interactive),
     path("docs/problems", docs.problems),
+    # By name and not by include(), which would import every admin module before the first API request.
+    URLResolver(RoutePattern("admin/"), "config.admin_urls", app_name="admin", namespace="admin"),
+    path("admin", RedirectView.as_view(url="/admin/")),
 ]
 handler400 = "shop.problems.bad_request"
 handler404 = "shop.problems.not_found"

@@ -1,0 +1,173 @@
+"""Operators' pages of the kernel: people, groups, remembered answers, stages, work set aside, what operators did."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from shop import accounts, pipeline
+from shop.backoffice.overview import Card, limited, register_card
+from shop.backoffice.pages import ReadOnlyPage, ShopPage, link
+from shop.backoffice.refusals import EXPECTED, explain
+from shop.models import IdempotencyRecord, ParkedItem, StageRun, User
+
+admin.site.unregister(Group)
+# A refresh token is a credential, so nobody gets to read them; the table also grows with every login.
+admin.site.unregister([OutstandingToken, BlacklistedToken])
+
+
+
+
+class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[misc] - the theme is not typed
+    """A new password ends every session the old one began."""
+
+    def save(self, commit: bool = True) -> User:
+        user: User = super().save(commit)
+        accounts.end_sessions(user_id=user.pk)
+        return user
+
+
+@admin.register(User)
+class UserPage(ShopPage, UserAdmin):
+    icon = "person"
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = NewPasswordForm
+    list_display = ("username", "id", "is_active", "is_staff", "is_superuser", "date_joined")
+    list_filter = ("is_staff", "is_superuser", "is_active")
+    search_fields = ("pk",)
+    search_owner = "pk"
+    ordering = ("-pk",)
+    readonly_fields = ("last_login", "date_joined", "token_generation")
+    add_fieldsets = UserAdmin.add_fieldsets
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        (_("Personal info"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        (_("Sessions"), {"fields": ("last_login", "date_joined", "token_generation")}),
+    )
+    grants = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Only a superuser hands out rights, or whoever may edit users could give themselves all of them."""
+        return self.readonly_fields if request.user.is_superuser else (*self.readonly_fields, *self.grants)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only a superuser edits staff: a new password would be a way into their account."""
+        out_of_reach = obj is not None and obj.is_staff and not request.user.is_superuser
+        return not out_of_reach and super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Save inside the transaction that Django's own page has opened; a new user gets all that a user has."""
+        super().save_model(request, obj, form, change)
+        if not change:
+            for welcome in accounts.on_signup:
+                welcome(user_id=obj.pk, now=obj.date_joined)
+        elif "is_active" in form.changed_data:
+            accounts.end_sessions(user_id=obj.pk)
+
+
+@admin.register(Group)
+class GroupPage(ShopPage, GroupAdmin):
+    icon = "group"
+    search_fields = ("pk",)
+    search_words = ("name",)
+    ordering = ("name",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return GroupAdmin.has_delete_permission(self, request, obj)
+
+
+@admin.register(IdempotencyRecord)
+class IdempotencyRecordPage(ReadOnlyPage):
+    icon = "key"
+    list_display = ("id", "user", "route", "key", "status", "created_at")
+    fields = ("user", "route", "key", "shown_fingerprint", "status", "answer", "created_at")
+    readonly_fields = ("user", "shown_fingerprint")
+    search_owner = "user_id"
+
+    @display(description=_("user"))
+    def user(self, obj: IdempotencyRecord) -> str:
+        return link("shop_user", obj.user_id)
+
+    @display(description=_("fingerprint"))
+    def shown_fingerprint(self, obj: IdempotencyRecord) -> str:
+        return bytes(obj.fingerprint).hex()
+
+
+@admin.register(StageRun)
+class StageRunPage(ReadOnlyPage):
+    icon = "conveyor_belt"
+    list_display = ("stage", "is_running", "size", "crashes", "began_at")
+    ordering = ("stage",)
+    search_numbers = ()
+    search_words = ("stage",)
+
+
+@admin.register(ParkedItem)
+class ParkedItemPage(ReadOnlyPage):
+    icon = "local_parking"
+    list_display = ("id", "stage", "item_id", "attempts", "shown_error", "parked_until", "updated_at")
+    list_filter = ("stage",)
+    search_numbers = ("pk", "item_id")
+    search_words = ("stage",)
+    actions = ("retry",)
+
+    @display(description=_("last error"))
+    def shown_error(self, obj: ParkedItem) -> str:
+        return obj.last_error[:120]
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Nobody edits parked items, so the permission to change them is the permission to retry them."""
+        return bool(request.user.has_perm("shop.change_parkeditem"))
+
+    @admin.action(description=_("Retry now"), permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[ParkedItem]) -> None:
+        items = list(queryset[:RETRIED_AT_ONCE])
+        try:
+            pipeline.retry_parked(parked_ids=[item.pk for item in items])
+        except EXPECTED as error:
+            messages.error(request, explain(error))
+            return
+        LogEntry.objects.log_actions(
+            request.user.pk, items, action_flag=CHANGE, change_message=gettext("Retried by an operator.")
+        )
+        text = ngettext("%(count)d item will be tried again.", "%(count)d items will be tried again.", len(items))
+        messages.success(request, text % {"count": len(items)})
+
+
+RETRIED_AT_ONCE = 1_000  # each gets a line of history, and the request has 3 s
+
+
+@admin.register(LogEntry)
+class LogEntryPage(ReadOnlyPage):
+    icon = "history"
+    list_display = ("action_time", "user", "content_type", "object_repr", "shown_message")
+    list_select_related = ("user", "content_type")
+    fields = ("action_time", "user", "content_type", "object_id", "object_repr", "shown_message")
+    readonly_fields = ("shown_message",)
+    search_owner = "user_id"
+
+    @display(description=_("what and why"))
+    def shown_message(self, obj: LogEntry) -> str:
+        return str(obj.get_change_message())
+
+
+register_card(
+    Card(
+        title=_("parked items"),
+        icon="local_parking",
+        figure=lambda now: limited(ParkedItem.objects.all()),
+        list_name="shop_parkeditem",
+        permission="shop.view_parkeditem",
+    )
+)

@@ -1,0 +1,73 @@
+"""Import and export as CSV: a preview with the bad rows in red, then each row is saved by the page's own flow."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from import_export.admin import ImportExportModelAdmin
+from import_export.formats.base_formats import CSV
+from import_export.resources import ModelResource
+from import_export.results import Result
+from import_export.tmp_storages import CacheStorage
+from unfold.contrib.import_export.forms import ExportForm, ImportForm
+
+from shop.backoffice.refusals import EXPECTED, explain
+
+MOST_ROWS = 2_000  # about five statements a row, while the operator's browser waits
+
+
+class RowsFromFile(ModelResource):  # type: ignore[misc] - not typed
+    """Checks each row like the page's form would, and saves it by the flow in `save_row`."""
+
+    save_row: ClassVar[Callable[[Any], object]]
+
+    class Meta:
+        abstract = True
+        clean_model_instances = True
+        use_transactions = False  # a flow opens its own
+        skip_unchanged = True
+        report_skipped = True
+
+    def before_import(self, dataset: Any, **kwargs: Any) -> None:
+        if len(dataset) > MOST_ROWS:
+            raise ValidationError(gettext("A file may have %d rows at most.") % MOST_ROWS)
+
+    def save_instance(self, instance: Any, is_create: bool, row: Any, **kwargs: Any) -> None:
+        """Save nothing for the preview: it runs in a transaction that is rolled back, and a flow refuses to nest."""
+        if kwargs.get("dry_run"):
+            self.before_save_instance(instance, row, **kwargs)
+        else:
+            super().save_instance(instance, is_create, row, **kwargs)
+
+    def do_instance_save(self, instance: Any, is_create: bool) -> None:
+        try:
+            type(self).save_row(instance)
+        except EXPECTED as error:
+            raise ValidationError(explain(error)) from error
+
+
+class FilesPage(ImportExportModelAdmin):  # type: ignore[misc] - not typed
+    """A page with import and export. Comes after the page class."""
+
+    import_form_class = ImportForm
+    export_form_class = ExportForm
+    formats: ClassVar[list[type]] = [CSV]
+    to_encoding = "utf-8-sig"  # with the mark Excel shows Hangul, without it does not
+    tmp_storage_class = CacheStorage  # the confirming request may meet another process or machine
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        return bool(self.has_add_permission(request) and self.has_change_permission(request))
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return bool(self.has_view_permission(request))
+
+    def process_result(self, result: Result, request: HttpRequest) -> HttpResponse:
+        """Say what was not saved: rows that were fine in the preview may be refused a moment later."""
+        refused = [row.number for row in result.invalid_rows] + [row.number for row in result.error_rows]
+        if refused:
+            text = gettext("Not saved, because the shop refused them: rows %s") % ", ".join(map(str, sorted(refused)))
+            messages.error(request, text)
+        return super().process_result(result, request)

@@ -1,0 +1,65 @@
+"""The admin site: the shop's time zone on every page, a language switch, cards on the first page."""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+from django.urls import URLPattern, URLResolver, path
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.i18n import set_language
+from unfold.sites import UnfoldAdminSite
+
+from shop import accounts, db
+from shop.backoffice.refusals import explain
+
+View = Callable[..., HttpResponseBase]
+
+
+def in_shop_time(view: View) -> View:
+    """Show times in the shop's zone, for this one response: the thread serves the API next, which speaks UTC."""
+
+    def shown(*args: Any, **kwargs: Any) -> HttpResponseBase:
+        with timezone.override(settings.SHOP_TIME_ZONE):
+            response = view(*args, **kwargs)
+            # Rendered here, because a template response is otherwise rendered after the zone is gone.
+            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+
+    return update_wrapper(shown, view)
+
+
+def never_500_when_busy(view: View) -> View:
+    """Answer a lock or statement time-out and a lost database as what they are: come back shortly."""
+
+    def answered(*args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(*args, **kwargs)
+        except db.TROUBLE as error:
+            return HttpResponse(
+                explain(error), status=503, content_type="text/plain; charset=utf-8", headers={"Retry-After": "3"}
+            )
+
+    return update_wrapper(answered, view)
+
+
+class ShopAdminSite(UnfoldAdminSite):
+    index_title = _("Overview")
+    index_template = "admin/shop/overview.html"
+    enable_nav_sidebar = True
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        return never_500_when_busy(in_shop_time(super().admin_view(view, cacheable)))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """Let operators change their own password, which ends the sessions the old one began."""
+        before = request.user.password
+        response: HttpResponseBase = super().password_change(request, extra_context)
+        if request.user.password != before:
+            accounts.end_sessions(user_id=request.user.pk)
+        return response
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        return [path("language/", set_language, name="set_language"), *super().get_urls()]
