@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from shop.local import accounts, demo, parts, ports, postgres, processes, valkey, welcome
+from shop.local import accounts, deafness, demo, parts, ports, postgres, processes, valkey, welcome
 from shop.local.errors import CannotStart
 from shop.local.session import Session
 from shop.local.supervisor import Supervisor
@@ -40,13 +40,14 @@ def run(session: Session, *, port: int, workers: int, seed: bool) -> None:
             call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
             parts.stop_left_over(session)
             parts.empty_metrics(session.metrics_dir)
+            deafness.forget_last_run()
             for program in parts.programs(session, web_socket=listener.fileno(), workers=workers):
                 supervisor.start(program.name, program, grace_seconds=GRACE_SECONDS[program.name])
             if seed and demo.is_empty():
                 demo.seed(session.services)
             connections.close_all()
             announce(session, supervisor, f"http://{ports.LOOPBACK}:{port}")
-            supervisor.tend_for_ever()
+            supervisor.tend_for_ever(deafness.Watch(supervisor.parts).look)
         finally:
             listener.close()  # from now on connections are refused, not left waiting
             session.services.withdraw_addresses()

@@ -136,7 +136,9 @@ class Supervisor:
             time.sleep(TICK_SECONDS)
         return True
 
-    def tend_for_ever(self) -> None:
+    def tend_for_ever(self, look: Callable[[], None]) -> None:
+        """Tend the parts, and look after what a living process does not show, until StopRequested."""
         while True:
             self.tend()
+            look()
             time.sleep(TICK_SECONDS)
