@@ -9,15 +9,13 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from balance import flows
 from balance.models import Account, Transfer, TransferKind, Wallet
 from shop.backoffice.confirmations import Change, Confirmation, ReasonForm, confirm
 from shop.backoffice.lists import find_user_ids
-from shop.backoffice.pages import ReadOnlyPage, link, money
+from shop.backoffice.pages import ReadOnlyPage, button, column, link, money
 
 LARGEST_ADJUSTMENT = 1_000_000_000  # the wallet's limit (API.md "Balance")
 
@@ -43,8 +41,8 @@ def adjustment_changes(wallet: Wallet, data: dict[str, Any]) -> list[Change]:
     return [Change(_("balance"), money(wallet.balance), money(wallet.balance + data["amount"]))]
 
 
-def adjust(wallet: Wallet, data: dict[str, Any]) -> object:
-    return flows.adjust_balance(
+def adjust(wallet: Wallet, data: dict[str, Any]) -> None:
+    flows.adjust_balance(
         user_id=wallet.user_id, amount=data["amount"], reason=data["reason"], now=timezone.now()
     )
 
@@ -69,7 +67,7 @@ class WalletPage(ReadOnlyPage):
     search_owner = "user_id"
     actions_detail = ("adjust",)
 
-    @display(description=_("balance"), ordering="balance")
+    @column(_("balance"), ordering="balance")
     def shown_balance(self, obj: Wallet) -> str:
         return money(obj.balance)
 
@@ -77,7 +75,7 @@ class WalletPage(ReadOnlyPage):
         """Nobody edits wallets, so the permission to change them is the permission to adjust them."""
         return bool(request.user.has_perm("balance.change_wallet"))
 
-    @action(description=_("Adjust balance"), permissions=["adjust"], icon="tune", variant=ActionVariant.DANGER)
+    @button(_("Adjust balance"), permission="adjust", icon="tune", dangerous=True)
     def adjust(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return confirm(self, request, object_id, ADJUSTMENT)
 
@@ -85,7 +83,9 @@ class WalletPage(ReadOnlyPage):
 @admin.register(Transfer)
 class TransferPage(ReadOnlyPage):
     icon = "swap_horiz"
-    list_display = ("id", "kind", "shown_amount", "debit_account", "credit_account", "shown_after", "order", "created_at")
+    list_display = (
+        "id", "kind", "shown_amount", "debit_account", "credit_account", "shown_after", "order", "created_at"
+    )  # fmt: skip
     list_select_related = ("debit_account", "credit_account")
     list_filter = ("kind",)
     fields = (
@@ -103,15 +103,15 @@ class TransferPage(ReadOnlyPage):
         yield Q(kind__in=["payment", "adjustment"], debit_account__in=accounts)
         yield Q(kind__in=["charge", "refund", "adjustment"], credit_account__in=accounts)
 
-    @display(description=_("amount"))
+    @column(_("amount"))
     def shown_amount(self, obj: Transfer) -> str:
         return money(obj.amount)
 
-    @display(description=_("balance after"))
+    @column(_("balance after"))
     def shown_after(self, obj: Transfer) -> str:
         return money(obj.balance_after)
 
-    @display(description=_("order"))
+    @column(_("order"))
     def order(self, obj: Transfer) -> str:
         return link("orders_order", obj.order_id)
 

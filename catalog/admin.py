@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from catalog import flows
@@ -18,7 +17,7 @@ from catalog.models import DailySales, Product, Stock, StockMovement
 from shop.backoffice.confirmations import Change, Confirmation, ReasonForm, confirm
 from shop.backoffice.files import FilesPage, RowsFromFile
 from shop.backoffice.overview import Card, limited, register_card
-from shop.backoffice.pages import ReadOnlyPage, SavedByFlow, ShopPage, link, money
+from shop.backoffice.pages import ReadOnlyPage, SavedByFlow, ShopPage, button, column, link, money
 
 EDITED = ("sku", "name", "description", "category", "price", "image_url", "is_hidden")
 MOST_PIECES = 1_000_000  # a slip of the finger, not a limit of the table
@@ -51,8 +50,8 @@ def restock_changes(product: Product, data: dict[str, Any]) -> list[Change]:
     return [Change(_("available"), f"{before:,}", f"{before + data['quantity']:,}")]
 
 
-def restock(product: Product, data: dict[str, Any]) -> object:
-    return flows.restock(
+def restock(product: Product, data: dict[str, Any]) -> None:
+    flows.restock(
         product_id=product.pk, quantity=data["quantity"], reason=data["reason"], now=timezone.now()
     )
 
@@ -106,11 +105,11 @@ class ProductPage(ShopPage, SavedByFlow, FilesPage):
         yield from super().conditions(term)
         yield Q(name__contains=term)  # LIKE, which reads the trigram index
 
-    @display(description=_("price"), ordering="price")
+    @column(_("price"), ordering="price")
     def shown_price(self, obj: Product) -> str:
         return money(obj.price)
 
-    @display(description=_("stock"), ordering="stock__available")
+    @column(_("stock"), ordering="stock__available")
     def shown_stock(self, obj: Product) -> str:
         return f"{available(obj):,}" if obj.pk else "0"
 
@@ -121,7 +120,7 @@ class ProductPage(ShopPage, SavedByFlow, FilesPage):
         """Nobody edits stock rows, so the permission to change them is the permission to restock."""
         return bool(request.user.has_perm("catalog.change_stock"))
 
-    @action(description=_("Restock"), permissions=["restock"], icon="add_shopping_cart")
+    @button(_("Restock"), permission="restock", icon="add_shopping_cart")
     def restock(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return confirm(self, request, object_id, RESTOCK)
 
@@ -157,7 +156,7 @@ class StockMovementPage(ReadOnlyPage):
     search_words = ("product__sku",)
     search_help_text = _("A movement's or order's id, or a product's SKU.")
 
-    @display(description=_("order"))
+    @column(_("order"))
     def order(self, obj: StockMovement) -> str | SafeString:
         return link("orders_order", obj.order_id)
 
@@ -170,7 +169,7 @@ class DailySalesPage(ReadOnlyPage):
     search_words = ("product__sku",)
     search_numbers = ("pk", "product_id")
 
-    @display(description=_("revenue"), ordering="revenue")
+    @column(_("revenue"), ordering="revenue")
     def shown_revenue(self, obj: DailySales) -> str:
         return money(obj.revenue)
 

@@ -13,8 +13,6 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
 
 from coupons import flows
 from coupons.errors import QuantityTooLow, TermsFrozen
@@ -23,14 +21,14 @@ from coupons.states import Status
 from shop.backoffice.confirmations import Change, Confirmation, ReasonForm, confirm
 from shop.backoffice.files import FilesPage, RowsFromFile
 from shop.backoffice.overview import Card, limited, register_card
-from shop.backoffice.pages import ReadOnlyPage, SavedByFlow, ShopPage, link, money, progress_bar
+from shop.backoffice.pages import ReadOnlyPage, SavedByFlow, ShopPage, button, column, link, money, progress_bar
 
 TERMS = (*flows.FROZEN_TERMS, "valid_days")
 EDITED = ("name", *TERMS, "total_quantity", "opens_at", "closes_at")
 TONES = {Status.ISSUED: "info", Status.USED: "success", Status.EXPIRED: "warning", Status.REJECTED: "danger"}
 
 
-class CampaignForm(forms.ModelForm):  # type: ignore[type-arg] - not generic at run time
+class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """Says in the form what the table's constraints would refuse."""
 
     class Meta:
@@ -59,8 +57,8 @@ def closing_changes(campaign: Campaign, data: dict[str, Any]) -> list[Change]:
     return [Change(_("closes at"), closes_at, now if now < closes_at else closes_at)]
 
 
-def close(campaign: Campaign, data: dict[str, Any]) -> object:
-    return flows.close_campaign(campaign_id=campaign.pk, now=timezone.now())
+def close(campaign: Campaign, data: dict[str, Any]) -> None:
+    flows.close_campaign(campaign_id=campaign.pk, now=timezone.now())
 
 
 CLOSING = Confirmation(
@@ -149,7 +147,7 @@ class CampaignPage(ShopPage, SavedByFlow, FilesPage):
         edited = form.changed_data if change else EDITED
         obj.pk = flows.save_campaign(campaign_id=obj.pk, values={name: getattr(obj, name) for name in edited})
 
-    @display(description=_("state"), label={"open": "success", "upcoming": "info", "sold_out": "warning"})
+    @column(_("state"), tones={"open": "success", "upcoming": "info", "sold_out": "warning"})
     def state(self, obj: Campaign) -> tuple[str, Any]:
         now = timezone.now()
         if obj.closes_at <= now:
@@ -158,11 +156,11 @@ class CampaignPage(ShopPage, SavedByFlow, FilesPage):
             return "upcoming", _("upcoming")
         return ("sold_out", _("sold out")) if obj.issued >= obj.total_quantity else ("open", _("open"))
 
-    @display(description=_("offer"))
+    @column(_("offer"))
     def offer(self, obj: Campaign) -> str:
         return f"{obj.discount_value} %" if obj.discount_type == DiscountType.PERCENT else money(obj.discount_value)
 
-    @display(description=_("issued"), ordering="issued")
+    @column(_("issued"), ordering="issued")
     def progress(self, obj: Campaign) -> str | SafeString:
         if obj.pk is None:
             return "-"
@@ -171,7 +169,7 @@ class CampaignPage(ShopPage, SavedByFlow, FilesPage):
     def has_close_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         return bool(request.user.has_perm("coupons.change_campaign"))
 
-    @action(description=_("Close now"), permissions=["close"], icon="block", variant=ActionVariant.DANGER)
+    @button(_("Close now"), permission="close", icon="block", dangerous=True)
     def close(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return confirm(self, request, object_id, CLOSING)
 
@@ -189,11 +187,11 @@ class IssuancePage(ReadOnlyPage):
     search_owner = "user_id"
     search_help_text = _("An issuance's id, or a user's name.")
 
-    @display(description=_("status"), label=TONES, ordering="status")
+    @column(_("status"), tones=TONES, ordering="status")
     def shown_status(self, obj: Issuance) -> tuple[str, Any]:
         return obj.status, Status(obj.status).label
 
-    @display(description=_("order"))
+    @column(_("order"))
     def order(self, obj: Issuance) -> str | SafeString:
         return link("orders_order", obj.order_id)
 

@@ -10,8 +10,6 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
 
 from balance import queries as balance_queries
 from catalog import queries as catalog_queries
@@ -20,7 +18,7 @@ from orders.models import Order, OrderHistory, OrderLine
 from orders.states import UNSETTLED, Status
 from shop.backoffice.confirmations import Change, Confirmation, ReasonForm, confirm
 from shop.backoffice.overview import COUNTED_UP_TO, Card, at_most, limited, register_card, today_in_shop
-from shop.backoffice.pages import ReadOnlyPage, ReadOnlyRows, link, money, table
+from shop.backoffice.pages import ReadOnlyPage, ReadOnlyRows, button, column, link, money, table
 
 TONES = {
     Status.PENDING: "info",
@@ -37,11 +35,11 @@ class LineRows(ReadOnlyRows):
     fields = ("product", "product_name", "shown_price", "quantity", "shown_sum")
     readonly_fields = ("shown_price", "shown_sum")
 
-    @display(description=_("unit price"))
+    @column(_("unit price"))
     def shown_price(self, obj: OrderLine) -> str:
         return money(obj.unit_price)
 
-    @display(description=_("sum"))
+    @column(_("sum"))
     def shown_sum(self, obj: OrderLine) -> str:
         return money(obj.unit_price * obj.quantity)
 
@@ -73,31 +71,31 @@ class OrderPage(ReadOnlyPage):
     inlines = (LineRows, HistoryRows)
     actions_detail = ("cancel",)
 
-    @display(description=_("status"), label=TONES, ordering="status")
-    def shown_status(self, obj: Order) -> tuple[str, str]:
+    @column(_("status"), tones=TONES, ordering="status")
+    def shown_status(self, obj: Order) -> tuple[str, Any]:
         return obj.status, Status(obj.status).label
 
-    @display(description=_("failure"))
+    @column(_("failure"))
     def shown_failure(self, obj: Order) -> str:
         return obj.failure_code or obj.refusal or "-"
 
-    @display(description=_("subtotal"))
+    @column(_("subtotal"))
     def shown_subtotal(self, obj: Order) -> str:
         return money(obj.subtotal)
 
-    @display(description=_("discount"))
+    @column(_("discount"))
     def shown_discount(self, obj: Order) -> str:
         return money(obj.discount)
 
-    @display(description=_("total"))
+    @column(_("total"))
     def shown_total(self, obj: Order) -> str:
         return money(obj.total)
 
-    @display(description=_("coupon"))
+    @column(_("coupon"))
     def coupon(self, obj: Order) -> str | SafeString:
         return link("coupons_issuance", obj.issuance_id)
 
-    @display(description=_("stock movements"))
+    @column(_("stock movements"))
     def movements(self, obj: Order) -> SafeString:
         rows = [
             (link("catalog_stockmovement", it.pk), link("catalog_product", it.product_id), it.get_kind_display(),
@@ -106,7 +104,7 @@ class OrderPage(ReadOnlyPage):
         ]  # fmt: skip
         return table((_("id"), _("product"), _("kind"), _("delta"), _("created at")), rows)
 
-    @display(description=_("transfers"))
+    @column(_("transfers"))
     def transfers(self, obj: Order) -> SafeString:
         rows = [
             (link("balance_transfer", it.pk), it.get_kind_display(), money(it.amount), money(it.balance_after),
@@ -119,7 +117,7 @@ class OrderPage(ReadOnlyPage):
         """Nobody edits orders, so the permission to change them is the permission to cancel them."""
         return bool(request.user.has_perm("orders.change_order"))
 
-    @action(description=_("Cancel order"), permissions=["cancel"], icon="undo", variant=ActionVariant.DANGER)
+    @button(_("Cancel order"), permission="cancel", icon="undo", dangerous=True)
     def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return confirm(self, request, object_id, CANCELLATION)
 
@@ -131,7 +129,7 @@ class OrderLinePage(ReadOnlyPage):
     list_select_related = ("order",)
     search_numbers = ("pk", "order_id")
 
-    @display(description=_("unit price"))
+    @column(_("unit price"))
     def shown_price(self, obj: OrderLine) -> str:
         return money(obj.unit_price)
 
@@ -159,8 +157,8 @@ def cancellation_changes(order: Order, data: dict[str, Any]) -> list[Change]:
     ]
 
 
-def cancel(order: Order, data: dict[str, Any]) -> object:
-    return flows.cancel_order(order_id=order.pk, user_id=None, reason=data["reason"], key=None, now=timezone.now())
+def cancel(order: Order, data: dict[str, Any]) -> None:
+    flows.cancel_order(order_id=order.pk, user_id=None, reason=data["reason"], key=None, now=timezone.now())
 
 
 CANCELLATION = Confirmation(

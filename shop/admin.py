@@ -11,12 +11,11 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
-from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from shop import accounts, pipeline
+from shop import accounts, pipeline, registry
 from shop.backoffice.overview import Card, limited, register_card
-from shop.backoffice.pages import ReadOnlyPage, ShopPage, link
+from shop.backoffice.pages import ReadOnlyPage, ShopPage, column, link
 from shop.backoffice.refusals import EXPECTED, explain
 from shop.models import IdempotencyRecord, ParkedItem, StageRun, User
 
@@ -27,7 +26,7 @@ admin.site.unregister([OutstandingToken, BlacklistedToken])
 
 
 
-class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[misc] - the theme is not typed
+class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # the theme is not typed
     """A new password ends every session the old one began."""
 
     def save(self, commit: bool = True) -> User:
@@ -37,7 +36,7 @@ class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[misc] - the them
 
 
 @admin.register(User)
-class UserPage(ShopPage, UserAdmin):
+class UserPage(ShopPage, UserAdmin):  # type: ignore[type-arg]  # not generic at run time
     icon = "person"
     form = UserChangeForm
     add_form = UserCreationForm
@@ -70,7 +69,7 @@ class UserPage(ShopPage, UserAdmin):
         """Save inside the transaction that Django's own page has opened; a new user gets all that a user has."""
         super().save_model(request, obj, form, change)
         if not change:
-            for welcome in accounts.on_signup:
+            for welcome in registry.on_signup:
                 welcome(user_id=obj.pk, now=obj.date_joined)
         elif "is_active" in form.changed_data:
             accounts.end_sessions(user_id=obj.pk)
@@ -95,11 +94,11 @@ class IdempotencyRecordPage(ReadOnlyPage):
     readonly_fields = ("user", "shown_fingerprint")
     search_owner = "user_id"
 
-    @display(description=_("user"))
+    @column(_("user"))
     def user(self, obj: IdempotencyRecord) -> str:
         return link("shop_user", obj.user_id)
 
-    @display(description=_("fingerprint"))
+    @column(_("fingerprint"))
     def shown_fingerprint(self, obj: IdempotencyRecord) -> str:
         return bytes(obj.fingerprint).hex()
 
@@ -122,7 +121,7 @@ class ParkedItemPage(ReadOnlyPage):
     search_words = ("stage",)
     actions = ("retry",)
 
-    @display(description=_("last error"))
+    @column(_("last error"))
     def shown_error(self, obj: ParkedItem) -> str:
         return obj.last_error[:120]
 
@@ -139,7 +138,7 @@ class ParkedItemPage(ReadOnlyPage):
             messages.error(request, explain(error))
             return
         LogEntry.objects.log_actions(
-            request.user.pk, items, action_flag=CHANGE, change_message=gettext("Retried by an operator.")
+            str(request.user.pk), items, action_flag=CHANGE, change_message=gettext("Retried by an operator.")
         )
         text = ngettext("%(count)d item will be tried again.", "%(count)d items will be tried again.", len(items))
         messages.success(request, text % {"count": len(items)})
@@ -157,7 +156,7 @@ class LogEntryPage(ReadOnlyPage):
     readonly_fields = ("shown_message",)
     search_owner = "user_id"
 
-    @display(description=_("what and why"))
+    @column(_("what and why"))
     def shown_message(self, obj: LogEntry) -> str:
         return str(obj.get_change_message())
 

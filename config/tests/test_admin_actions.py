@@ -1,4 +1,4 @@
-"""What operators can make happen: each action asks for a reason, writes the history, and shows a refusal as a message."""
+"""What operators can make happen: each action asks for a reason, writes the history and shows a refusal in words."""
 
 import uuid
 from typing import Any
@@ -267,7 +267,9 @@ def test_terms_freeze_while_the_form_is_open(rows: Rows, operator: Client) -> No
         ({"discount_value": "0"}, "__all__"),
     ],
 )
-def test_what_the_table_would_refuse_is_an_error_of_the_form(wrong: dict[str, str], field: str, operator: Client) -> None:
+def test_what_the_table_would_refuse_is_an_error_of_the_form(
+    wrong: dict[str, str], field: str, operator: Client
+) -> None:
     answer = operator.post("/admin/coupons/campaign/add/", CAMPAIGN | wrong)
     assert field in answer.context["adminform"].form.errors
     assert Campaign.objects.count() == 0
@@ -325,7 +327,7 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(rows: Rows, operator: C
 
 
 def test_an_own_new_password_ends_the_sessions_of_the_old_one(rows: Rows) -> None:
-    user = User.objects.create_user("clerk", password="old-boats-7-horses", is_staff=True)  # noqa: S106 - a test's
+    user = User.objects.create_user("clerk", password="old-boats-7-horses", is_staff=True)
     client, word = Client(), "four-horses-9-boats"
     client.force_login(user)
     wrong = {"old_password": "wrong", "new_password1": word, "new_password2": word}

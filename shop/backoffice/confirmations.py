@@ -62,7 +62,7 @@ class Confirmation:
     about: Any
     form: type[ReasonForm]
     changes: Callable[[Any, dict[str, Any]], Sequence[Change]]
-    act: Callable[[Any, dict[str, Any]], object]
+    act: Callable[[Any, dict[str, Any]], None]
     dangerous: bool = False
 
 
@@ -73,7 +73,7 @@ def confirm(page: ModelAdmin, request: HttpRequest, object_id: str, confirmation
         raise Http404
     form = confirmation.form(request.POST if request.method == "POST" else None)
     if not form.is_valid():
-        data = {} if not form.asks_more() else None
+        data: dict[str, Any] | None = None if form.asks_more() else {}
         return _shown(page, request, obj, confirmation, form, data)
     if form.asks_more() and "confirmed" not in request.POST:
         return _shown(page, request, obj, confirmation, form, form.cleaned_data)
@@ -121,7 +121,7 @@ def _carried_out(
     return HttpResponseRedirect(_address(page, obj))
 
 
-def _claimed(page: ModelAdmin, user_id: int, obj: Any, data: dict[str, Any]) -> bool:
+def _claimed(page: ModelAdmin, user_id: int | None, obj: Any, data: dict[str, Any]) -> bool:
     """
     Use the page's key up, before the flow: at most once, and a person sees on the page whether it happened.
 

@@ -1,6 +1,5 @@
 """Import and export as CSV: a preview with the bad rows in red, then each row is saved by the page's own flow."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import messages
@@ -19,10 +18,10 @@ from shop.backoffice.refusals import EXPECTED, explain
 MOST_ROWS = 2_000  # about five statements a row, while the operator's browser waits
 
 
-class RowsFromFile(ModelResource):  # type: ignore[misc] - not typed
+class RowsFromFile(ModelResource):  # type: ignore[misc]  # not typed
     """Checks each row like the page's form would, and saves it by the flow in `save_row`."""
 
-    save_row: ClassVar[Callable[[Any], object]]
+    save_row: ClassVar[Any]  # a static function that takes the row's instance
 
     class Meta:
         abstract = True
@@ -49,7 +48,7 @@ class RowsFromFile(ModelResource):  # type: ignore[misc] - not typed
             raise ValidationError(explain(error)) from error
 
 
-class FilesPage(ImportExportModelAdmin):  # type: ignore[misc] - not typed
+class FilesPage(ImportExportModelAdmin):  # type: ignore[misc]  # not typed
     """A page with import and export. Comes after the page class."""
 
     import_form_class = ImportForm
@@ -70,4 +69,5 @@ class FilesPage(ImportExportModelAdmin):  # type: ignore[misc] - not typed
         if refused:
             text = gettext("Not saved, because the shop refused them: rows %s") % ", ".join(map(str, sorted(refused)))
             messages.error(request, text)
-        return super().process_result(result, request)
+        response: HttpResponse = super().process_result(result, request)
+        return response

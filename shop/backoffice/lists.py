@@ -29,8 +29,10 @@ def estimated_rows(model: type[Model]) -> int:
     return int(rows)
 
 
-class EstimatingPaginator(Paginator):  # type: ignore[type-arg] - not generic at run time
+class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
     """Counts exactly up to EXACT_UP_TO rows; beyond, a whole table is estimated and a filtered list says 10,001."""
+
+    object_list: Any
 
     @cached_property
     def count(self) -> int:
@@ -58,11 +60,11 @@ class IndexedSearch:
     in the column `search_owner`.
     """
 
-    search_fields: ClassVar[tuple[str, ...]] = ("pk",)  # shows the search box; what is searched stands below
-    search_numbers: ClassVar[tuple[str, ...]] = ("pk",)
-    search_words: ClassVar[tuple[str, ...]] = ()
-    search_owner: ClassVar[str] = ""
-    search_help_text = _("Whole values only, for example an id or a user's name.")
+    search_fields: ClassVar[Any] = ("pk",)  # shows the search box; what is searched stands below
+    search_numbers: ClassVar[Any] = ("pk",)
+    search_words: ClassVar[Any] = ()
+    search_owner: ClassVar[Any] = ""
+    search_help_text: ClassVar[Any] = _("Whole values only, for example an id or a user's name.")
 
     def conditions(self, term: str) -> Iterable[Q]:
         """Yield the conditions, any of which makes a row a hit."""

@@ -20,10 +20,11 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _items(app: dict[str, Any]) -> list[dict[str, Any]]:
-    pages = list(admin.site._registry)  # an admin module registers its most used page first
-    entries = sorted(app["models"], key=lambda entry: pages.index(entry["model"]))
+    pages: dict[Any, Any] = admin.site._registry
+    order = list(pages)  # an admin module registers its most used page first
+    entries = sorted(app["models"], key=lambda entry: order.index(entry["model"]))
     return [
-        {"title": entry["name"], "link": entry["admin_url"], "icon": admin.site._registry[entry["model"]].icon}
+        {"title": entry["name"], "link": entry["admin_url"], "icon": pages[entry["model"]].icon}
         for entry in entries
         if entry["admin_url"]
     ]

@@ -1,7 +1,7 @@
 """The two kinds of model pages: those that may be edited, and those that only show what happened."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -11,9 +11,30 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
 from shop.backoffice.lists import EstimatingPaginator, IndexedSearch
 from shop.backoffice.refusals import EXPECTED, explain
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def column(
+    title: Any, *, ordering: str | None = None, tones: Mapping[Any, str] | None = None
+) -> Callable[[Method], Method]:
+    """Name a computed column; with `tones` its pair (value, text) is shown as a coloured label. The theme's, typed."""
+    decorate: Callable[[Method], Method] = display(description=title, ordering=ordering, label=tones)
+    return decorate
+
+
+def button(title: Any, *, permission: str, icon: str, dangerous: bool = False) -> Callable[[Method], Method]:
+    """Make a method a button of the page; `has_<permission>_permission` says for whom. The theme's, typed."""
+    variant = ActionVariant.DANGER if dangerous else ActionVariant.DEFAULT
+    decorate: Callable[[Method], Method] = action(
+        description=title, permissions=[permission], icon=icon, variant=variant
+    )
+    return decorate
 
 
 def money(amount: int | None) -> str:
@@ -40,16 +61,16 @@ def progress_bar(*, done: int, total: int) -> SafeString:
     return render_to_string("admin/shop/progress.html", {"figures": f"{done:,} / {total:,}", "percent": percent})
 
 
-class ShopPage(IndexedSearch, ModelAdmin):  # type: ignore[misc] - the theme is not typed
+class ShopPage(IndexedSearch, ModelAdmin):  # type: ignore[misc]  # the theme is not typed
     """What all pages share. Nothing is deleted here: every table keeps what happened or is referred to by one."""
 
     icon: ClassVar[str] = "table_rows"  # in the side bar
-    paginator = EstimatingPaginator
+    paginator: ClassVar[Any] = EstimatingPaginator
     show_full_result_count = False
     list_per_page = 50
     list_fullwidth = True
     list_filter_submit = True
-    ordering: ClassVar[tuple[str, ...]] = ("-pk",)
+    ordering: ClassVar[Any] = ("-pk",)
     compressed_fields = True
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -66,7 +87,7 @@ class ReadOnlyPage(ShopPage):
         return False
 
 
-class ReadOnlyRows(TabularInline):  # type: ignore[misc] - the theme is not typed
+class ReadOnlyRows(TabularInline):  # type: ignore[misc]  # the theme is not typed
     """Shows the rows that belong to the one on the page."""
 
     extra = 0
@@ -84,7 +105,7 @@ class ReadOnlyRows(TabularInline):  # type: ignore[misc] - the theme is not type
         return False
 
 
-class SavedByFlow(admin.ModelAdmin):  # type: ignore[type-arg] - not generic at run time
+class SavedByFlow(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """
     A page whose save is a flow. Comes after the page class, so that it stands right above Django's own.
 
@@ -98,7 +119,7 @@ class SavedByFlow(admin.ModelAdmin):  # type: ignore[type-arg] - not generic at 
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        return self._refusable(request, lambda: self._changeform_view(request, object_id, form_url, extra_context))
+        return self._refusable(request, lambda: self._changeform_view(request, object_id, form_url, extra_context))  # type: ignore[attr-defined]
 
     def _refusable(self, request: HttpRequest, save: Callable[[], HttpResponse]) -> HttpResponse:
         try:

@@ -45,7 +45,7 @@ def never_500_when_busy(view: View) -> View:
     return update_wrapper(answered, view)
 
 
-class ShopAdminSite(UnfoldAdminSite):
+class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not typed
     index_title = _("Overview")
     index_template = "admin/shop/overview.html"
     enable_nav_sidebar = True
@@ -55,10 +55,11 @@ class ShopAdminSite(UnfoldAdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """Let operators change their own password, which ends the sessions the old one began."""
-        before = request.user.password
+        user: Any = request.user
+        before = user.password
         response: HttpResponseBase = super().password_change(request, extra_context)
-        if request.user.password != before:
-            accounts.end_sessions(user_id=request.user.pk)
+        if user.password != before:
+            accounts.end_sessions(user_id=user.pk)
         return response
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
