@@ -1,10 +1,13 @@
 """The Celery application: queues declared with kombu, who runs what, and what the clock does."""
 
+import os
 from typing import Any
 
 from celery import Celery, signals
 from celery.schedules import crontab
 from kombu import Exchange, Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("shop")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -150,6 +150,7 @@ def redis_database(offset: int) -> str:
 
 REDIS_URL = env.service("REDIS_URL") or "redis://127.0.0.1:1/0"
 BROKER_URL, GATE_URL, CACHE_URL = redis_database(0), redis_database(1), redis_database(2)
+SCRATCH_REDIS_URL = redis_database(8)  # benchmarks; clear of the three above
 REDIS_TIMEOUT_SECONDS = 0.3  # what a request may wait for Redis (FAULTS.md P12)
 CACHES = {
     "default": {

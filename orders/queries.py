@@ -8,7 +8,7 @@ from django.conf import settings
 
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderHistory, OrderLine
-from orders.states import Status
+from orders.states import UNSETTLED, Status
 from shop import cursors, db
 
 STORED = (
@@ -26,7 +26,9 @@ STORED = (
 
 def get_settled_at(order_id: int) -> datetime:
     """Return when a settled order was settled."""
-    settled_at: datetime = Order.objects.values_list("settled_at", flat=True).get(pk=order_id)
+    settled_at = Order.objects.values_list("settled_at", flat=True).get(pk=order_id)
+    if settled_at is None:
+        raise RuntimeError(f"order {order_id} is not settled")
     return settled_at
 
 
@@ -108,9 +110,9 @@ def first_waiting(status: Status | None, *, skip: list[int]) -> int | None:
     return rows.values_list("pk", flat=True).first()
 
 
-def count_unsettled() -> int:
-    """Return how many orders wait for the pipeline."""
-    return Order.objects.filter(settled_at__isnull=True).count()
+def is_any_unsettled() -> bool:
+    """Say whether any order waits for the pipeline."""
+    return Order.objects.filter(status__in=UNSETTLED).exists()
 
 
 def count_orders_since(*, since: datetime, limit: int) -> int:
