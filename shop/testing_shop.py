@@ -130,11 +130,15 @@ def _first_line(child: processes.Child) -> str:
 
 @pytest.fixture(scope="session")
 def running_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningShop]:
-    """
-    One shop for all tests of the session that ask for it.
-
-    Mark them `@pytest.mark.xdist_group("shop")`, so that they share one process and with it one shop.
-    """
+    """One shop for all tests of the session that ask for it; they run one after another."""
     shop = start_shop(tmp_path_factory.mktemp("running") / "shop")
     yield shop
     shop.stop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of the running shop in one process of xdist: what one does to it must not disturb another."""
+    for item in items:
+        if "running_shop" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("shop"))

@@ -1,5 +1,6 @@
 """What `doctor` looks at: each finding says what is wrong and how to mend it."""
 
+import json
 import os
 import resource
 import shutil
@@ -64,18 +65,31 @@ def diagnose() -> Diagnosis:
 
 
 def shown_settings() -> dict[str, str]:
-    """Return every setting with its value; a secret shows only whether it is set, an address hides its password."""
+    """Return every setting with its value and where that comes from; nothing secret is in it."""
+    left_by_up = _left_by_up()
     shown = {}
     for name, variable in settings.ENVIRONMENT.items():
-        value = os.environ.get(name, "")
-        if not value:
-            shown[name] = f"{variable.default} (default)" if variable.default != "" else "not set"
-        elif name.endswith("_URL"):
-            parts = urlsplit(value)
-            shown[name] = f"{parts.scheme}://…@{parts.hostname}:{parts.port}{parts.path}"
+        if value := os.environ.get(name):
+            shown[name] = _masked(name, value, is_secret=variable.secret)
+        elif value := left_by_up.get(name):
+            shown[name] = f"{_masked(name, value, is_secret=variable.secret)} (from `up`)"
         else:
-            shown[name] = "…" if variable.secret else value
+            shown[name] = "not set" if variable.default == "" else f"{variable.default} (default)"
     return shown
+
+
+def _left_by_up() -> dict[str, str]:
+    try:
+        return dict(json.loads(settings.SERVICES_FILE.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _masked(name: str, value: str, *, is_secret: bool) -> str:
+    if name.endswith("_URL"):
+        parts = urlsplit(value)
+        return f"{parts.scheme}://…@{parts.hostname}:{parts.port}{parts.path}"
+    return "…" if is_secret else value
 
 
 def machine() -> Iterator[Finding]:

@@ -24,7 +24,8 @@ class StopRequested(BaseException):
 class Program(Protocol):
     """What can be supervised."""
 
-    hard_stop: signal.Signals
+    @property
+    def hard_stop(self) -> signal.Signals: ...
 
     def start(self) -> Child: ...
     def stop(self, child: Child, seconds: float) -> None: ...

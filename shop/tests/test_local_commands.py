@@ -1,0 +1,110 @@
+"""What every command promises: exit codes, one clear line, help at once; and what `doctor` finds."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from shop.local import ports
+from shop.testing_shop import ROOT, RunningShop, clean_environment, run_manage
+
+FEW_OPEN_FILES = (
+    "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000));"
+    " sys.argv = ['manage.py', *sys.argv[1:]]; runpy.run_path('manage.py', run_name='__main__')"
+)
+
+
+@pytest.mark.parametrize("command", ["up", "doctor", "metrics"])
+def test_help_comes_at_once_and_has_examples(command: str, tmp_path: Path) -> None:
+    began = time.process_time()
+    times_before = sum(_children_seconds())
+    done = run_manage(command, "--help", data_dir=tmp_path / "shop")
+    assert done.returncode == 0
+    assert "examples:\n  manage.py" in done.stdout.replace("SHOP_METRICS_PORT=9100 ", "")
+    assert not (tmp_path / "shop").exists()
+    assert sum(_children_seconds()) - times_before < 1.0
+    assert time.process_time() >= began
+
+
+def _children_seconds() -> tuple[float, float]:
+    import os  # noqa: PLC0415
+
+    times = os.times()
+    return times.children_user, times.children_system
+
+
+def test_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
+    done = run_manage("doctor", "--jsno", data_dir=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: unrecognized arguments: --jsno\n")
+
+
+def test_doctor_is_content_with_the_running_shop(running_shop: RunningShop) -> None:
+    done = running_shop.manage("doctor")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith(" 0 wrong\n")
+    assert "PostgreSQL           18" in done.stdout
+
+
+def test_doctor_shows_no_secret(running_shop: RunningShop) -> None:
+    done = running_shop.manage("doctor")
+    services = running_shop.services
+    for name in ("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "SHOP_SECRET_KEY", "SHOP_JWT_KEY"):
+        assert services[name] not in done.stdout
+
+
+def test_doctor_prints_one_json_document(running_shop: RunningShop) -> None:
+    document = json.loads(running_shop.manage("doctor", "--json").stdout)
+    assert document["ok"] is True
+    assert {"fsync", "synchronous_commit", "full_page_writes", "eviction", "clock", "migrations"} <= {
+        finding["name"] for finding in document["findings"]
+    }
+
+
+def test_doctor_names_an_evicting_redis_and_its_fix(running_shop: RunningShop) -> None:
+    with redis.Redis.from_url(running_shop.redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            done = running_shop.manage("doctor")
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert done.returncode == 3
+    assert "!! eviction             allkeys-lru\n" in done.stdout
+    assert "-> CONFIG SET maxmemory-policy noeviction" in done.stdout
+
+
+def test_doctor_names_too_few_open_files(running_shop: RunningShop) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_OPEN_FILES, "doctor", "--data-dir", str(running_shop.data_dir)],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "!! open files           1,000\n" in done.stdout
+
+
+def test_doctor_without_any_server_is_exit_code_4(tmp_path: Path) -> None:
+    done = run_manage("doctor", data_dir=tmp_path / "shop")
+    assert done.returncode == 4
+    assert done.stdout.count("start `python manage.py up`") >= 2
+    assert "Traceback" not in done.stderr
+
+
+def test_up_refuses_a_redis_that_evicts(running_shop: RunningShop, tmp_path: Path) -> None:
+    with redis.Redis.from_url(running_shop.redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            port = str(ports.free_port())
+            done = run_manage("up", "--port", port, data_dir=tmp_path / "shop", REDIS_URL=running_shop.redis_url)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert done.returncode == 2
+    assert "Redis evicts any key (maxmemory-policy allkeys-lru): set it to noeviction" in done.stderr

@@ -1,0 +1,74 @@
+"""Workers that live but do not work are started again, and only they."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shop import connections, health
+from shop.local import deafness, ports, processes
+from shop.local.supervisor import Part
+
+
+class Sleeper:
+    """A part that does nothing."""
+
+    hard_stop = signal.SIGKILL
+
+    def start(self) -> processes.Child:
+        return processes.spawn([sys.executable, "-c", "import time; time.sleep(60)"], cwd=Path("/"))
+
+    def stop(self, child: processes.Child, seconds: float) -> None:
+        processes.stop(child)
+
+
+@pytest.fixture
+def parts() -> Iterator[list[Part]]:
+    running = [Part(name, Sleeper(), 0.0) for name in ("worker", "beat", "web")]
+    for part in running:
+        part.start()
+    yield running
+    for part in running:
+        part.stop(0.0)
+
+
+def overdue(parts: list[Part]) -> deafness.Watch:
+    """A watch that heard of the workers too long ago and is about to look again."""
+    watch = deafness.Watch(parts)
+    watch.vouched_at -= health.HEARTBEAT_LIMIT_SECONDS + 1
+    watch.looked_at -= deafness.LOOK_SECONDS
+    return watch
+
+
+def names_of_the_dead(parts: list[Part]) -> list[str]:
+    processes.wait_until(lambda: any(processes.has_ended(part.child) for part in parts), 0.3)
+    return [part.name for part in parts if processes.has_ended(part.child)]
+
+
+def test_watch_kills_worker_and_beat_when_no_task_runs(parts: list[Part]) -> None:
+    deafness.forget_last_run()
+    overdue(parts).look()
+    assert processes.wait_until(lambda: names_of_the_dead(parts) == ["worker", "beat"], 5.0)
+
+
+def test_watch_leaves_workers_alone_that_run_tasks(parts: list[Part]) -> None:
+    health.beat_heart()
+    overdue(parts).look()
+    assert names_of_the_dead(parts) == []
+
+
+def test_watch_gives_new_workers_their_time(parts: list[Part]) -> None:
+    deafness.forget_last_run()
+    watch = deafness.Watch(parts)
+    watch.looked_at -= deafness.LOOK_SECONDS
+    watch.look()
+    assert names_of_the_dead(parts) == []
+
+
+def test_watch_does_not_blame_workers_for_a_lost_redis(parts: list[Part], monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = connections._client(f"redis://127.0.0.1:{ports.free_port()}/0", 0.3)
+    monkeypatch.setattr(connections, "flags", lambda: nobody)
+    overdue(parts).look()
+    assert names_of_the_dead(parts) == []
