@@ -1,8 +1,7 @@
 """All the ways the ledger can refuse."""
 
-from typing import ClassVar
-
 from dataclasses import dataclass
+from typing import ClassVar
 
 from django.utils.translation import gettext_noop as _
 

@@ -193,8 +193,9 @@ def refresh_popularity(*, since: date) -> int:
     """
     found = db.rows(
         """
-        WITH sold AS (SELECT product_id, sum(units) AS units FROM catalog_dailysales WHERE date >= %s GROUP BY product_id),
-        changed AS (
+        WITH sold AS (
+            SELECT product_id, sum(units) AS units FROM catalog_dailysales WHERE date >= %s GROUP BY product_id
+        ), changed AS (
             UPDATE catalog_product SET popularity = COALESCE(sold.units, 0)
             FROM (SELECT id FROM catalog_product WHERE popularity > 0 UNION SELECT product_id FROM sold) AS due (id)
             LEFT JOIN sold ON sold.product_id = due.id

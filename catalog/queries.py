@@ -11,7 +11,12 @@ from catalog.errors import ProductNotFound
 from catalog.models import Product, StockMovement
 from shop import cursors, db
 
-SORTS = {"newest": ("id", "DESC"), "price": ("price", "ASC"), "-price": ("price", "DESC"), "popular": ("popularity", "DESC")}
+SORTS = {
+    "newest": ("id", "DESC"),
+    "price": ("price", "ASC"),
+    "-price": ("price", "DESC"),
+    "popular": ("popularity", "DESC"),
+}
 NUMBERED_ROWS = 10_000  # API.md "Catalog": how deep numbered pages go
 
 
@@ -45,7 +50,12 @@ class Filter:
             "price <= %(max_price)s": self.max_price,
             "name ILIKE %(pattern)s": pattern,
         }
-        values = {"category": self.category, "min_price": self.min_price, "max_price": self.max_price, "pattern": pattern}
+        values = {
+            "category": self.category,
+            "min_price": self.min_price,
+            "max_price": self.max_price,
+            "pattern": pattern,
+        }
         return ["NOT is_hidden", *(text for text, value in given.items() if value is not None)], values
 
 

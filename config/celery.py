@@ -14,10 +14,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 EXCHANGE = Exchange("shop", type="direct", durable=True)
-app.conf.task_queues = [Queue(name, EXCHANGE, routing_key=name, durable=True) for name in ("orders", "coupons", "clock")]
-app.conf.task_default_queue = "clock"
-app.conf.task_default_exchange = EXCHANGE.name
-app.conf.task_default_routing_key = "clock"
+QUEUES = ("orders", "coupons", "clock")
+app.conf.task_queues = [Queue(name, EXCHANGE, routing_key=name, durable=True) for name in QUEUES]
+app.conf.update(
+    task_default_queue="clock",
+    task_default_exchange=EXCHANGE.name,
+    task_default_routing_key="clock",
+)
 app.conf.task_routes = {
     "orders.*": {"queue": "orders", "routing_key": "orders"},
     "coupons.*": {"queue": "coupons", "routing_key": "coupons"},

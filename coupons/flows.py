@@ -214,7 +214,8 @@ def save_campaign(*, campaign_id: int | None, values: Mapping[str, Any]) -> int:
     """
     with db.transaction():
         campaign = Campaign() if campaign_id is None else operations.lock_campaign(campaign_id)
-        if campaign.issued and any(getattr(campaign, name) != values.get(name, getattr(campaign, name)) for name in FROZEN_TERMS):
+        frozen = [name for name in FROZEN_TERMS if name in values] if campaign.issued else []
+        if any(getattr(campaign, name) != values[name] for name in frozen):
             raise TermsFrozen
         for name, value in values.items():
             setattr(campaign, name, value)

@@ -3,10 +3,10 @@ The coupon gate: one atomic Redis script per claim decides who is in, before any
 
 Note [Gate versions]
 ~~~~~~~~~~~~~~~~~~~~
-Each gate that is built has an epoch of its own from a PostgreSQL sequence, and issuance ids are epoch * 2^32 + position:
-an id is never used twice, whatever Redis forgets. `Campaign.gate_version` counts what a gate must know: builds, edits,
-and claims taken under the row lock while Redis was away. A gate of an older version is demolished as soon as anybody
-sees it, and its undrained claims get in only while places last.
+Each gate that is built has an epoch of its own from a PostgreSQL sequence, and issuance ids are
+epoch * 2^32 + position: an id is never used twice, whatever Redis forgets. `Campaign.gate_version` counts what a gate
+must know: builds, edits, and claims taken under the row lock while Redis was away. A gate of an older version is
+demolished as soon as anybody sees it, and its undrained claims get in only while places last.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from shop import connections
 
 CLAIMS, PENDING = "gate:claims", "gate:pending"
 LOAD_CHUNK = 5_000  # users sent to Redis in one command while a gate is rebuilt
+_Entry = tuple[bytes, dict[bytes, bytes]]  # of a stream; like all answers cast below, bytes: no client decodes
 KEPT_AFTER_CLOSE = timedelta(days=1)  # a gate asked for later is built again
 
 
@@ -127,7 +128,8 @@ def build(
             "opens_at": _ms(terms.opens_at),
             "closes_at": _ms(terms.closes_at),
         }
-        expires_ms = _ms(max(terms.closes_at, datetime.now(UTC)) + KEPT_AFTER_CLOSE)
+        soonest = datetime.now(UTC)  # noqa: TID251 - Redis counts from its own present, not from the flow's moment
+        expires_ms = _ms(max(terms.closes_at, soonest) + KEPT_AFTER_CLOSE)
         pairs = [part for pair in fields.items() for part in pair]
         keys = [gate_key(campaign_id), users_key(campaign_id), loading]
         return bool(_script("open.lua")(keys=keys, args=[len(items), expires_ms, *pairs]))
@@ -141,7 +143,7 @@ def is_open_at(campaign_id: int, version: int) -> bool:
     """Say whether the campaign's gate stands, on this server, at this version."""
     redis = connections.gate()
     with connections.breaker.guard():
-        run_id, stored = redis.hmget(gate_key(campaign_id), "run_id", "version")
+        run_id, stored = cast("list[bytes | None]", redis.hmget(gate_key(campaign_id), "run_id", "version"))
         if run_id is None or stored is None:
             return False
         return run_id.decode() == redis.info("server")["run_id"] and int(stored) == version
@@ -171,11 +173,9 @@ def list_claims(*, limit: int | None = None, skip: Iterable[int] = (), campaign_
     skipped = set(skip)
     count = None if limit is None else limit + len(skipped)
     with connections.breaker.guard():
-        entries = connections.gate().xrange(CLAIMS, count=count)
+        entries = cast("list[_Entry]", connections.gate().xrange(CLAIMS, count=count))
     claims = [_claim(entry.decode(), fields) for entry, fields in entries]
-    wanted = [
-        item for item in claims if item.issuance_id not in skipped and campaign_id in (None, item.campaign_id)
-    ]
+    wanted = [item for item in claims if item.issuance_id not in skipped and campaign_id in (None, item.campaign_id)]
     return wanted[:limit]
 
 
@@ -200,7 +200,7 @@ def acknowledge(claims: list[Claim]) -> None:
 def find_pending(issuance_id: int) -> Pending | None:
     """Return the claim with this issuance id if it waits to be recorded."""
     with connections.breaker.guard():
-        fact = connections.gate().hget(PENDING, str(issuance_id))
+        fact = cast("bytes | None", connections.gate().hget(PENDING, str(issuance_id)))
     if fact is None:
         return None
     campaign_id, user_id, position = fact.split(b":")

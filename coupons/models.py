@@ -37,9 +37,7 @@ class Campaign(models.Model):
         verbose_name = _("campaign")
         verbose_name_plural = _("campaigns")
         constraints = [
-            models.CheckConstraint(
-                condition=Q(issued__lte=F("total_quantity")), name="campaign_issued_within_total"
-            ),
+            models.CheckConstraint(condition=Q(issued__lte=F("total_quantity")), name="campaign_issued_within_total"),
             models.CheckConstraint(condition=Q(opens_at__lt=F("closes_at")), name="campaign_opens_before_it_closes"),
             models.CheckConstraint(
                 condition=Q(discount_type="fixed", discount_value__gt=0)
@@ -67,7 +65,9 @@ class Issuance(models.Model):
     """
 
     campaign = models.ForeignKey(Campaign, models.PROTECT, related_name="issuances", verbose_name=_("campaign"))
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False, verbose_name=_("user"))
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False, verbose_name=_("user")
+    )
     position = models.PositiveIntegerField(_("position"), null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status)
     issued_at = models.DateTimeField(_("issued at"))
@@ -79,9 +79,7 @@ class Issuance(models.Model):
         verbose_name = _("issuance")
         verbose_name_plural = _("issuances")
         constraints = [
-            models.UniqueConstraint(
-                "campaign", "user", condition=~Q(status="rejected"), name="issuance_once_per_user"
-            ),
+            models.UniqueConstraint("campaign", "user", condition=~Q(status="rejected"), name="issuance_once_per_user"),
             models.UniqueConstraint("campaign", "position", name="issuance_place_taken_once"),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="issuance_status_known"),
             models.CheckConstraint(

@@ -66,7 +66,7 @@ def next_gate_epoch() -> int:
 @db.transaction_required
 def record_places(campaign: Campaign, places: Sequence[Place], *, now: datetime) -> int:
     """
-    Issue a locked campaign's coupons in the order given while places last; reject the rest. Return how many were issued.
+    Issue a locked campaign's coupons in the order given while places last, reject the rest; return how many got one.
 
     Positions follow on from the last one whatever the gate promised, so they stay 1..n without a gap even when Redis
     lost its tail (invariant C1). In normal operation both are the same.
@@ -149,9 +149,7 @@ def redeem(uses: Sequence[tuple[int, int]], *, now: datetime) -> None:
     """
     if not uses:
         return
-    _advance(
-        uses, source=Status.ISSUED, to=Status.USED, used_at="%(now)s", order_id="given.order_id", now=now
-    )
+    _advance(uses, source=Status.ISSUED, to=Status.USED, used_at="%(now)s", order_id="given.order_id", now=now)
 
 
 @db.transaction_required

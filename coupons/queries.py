@@ -42,7 +42,8 @@ def list_campaigns(*, size: int, position: cursors.Position | None, now: datetim
     """Return a page of open and upcoming campaigns, newest first. Shapes: size 1..100."""
     rows = _page_of(Campaign.objects.filter(closes_at__gt=now), position)[: size + 1].values(*LISTED)
     found = list(rows)
-    return cursors.cut([_offer(row) for row in found], [(row["id"], row["id"]) for row in found], size=size, position=position)
+    keys = [(row["id"], row["id"]) for row in found]
+    return cursors.cut([_offer(row) for row in found], keys, size=size, position=position)
 
 
 def _page_of(rows: Any, position: cursors.Position | None) -> Any:
@@ -67,7 +68,8 @@ def list_gate_versions(*, since: datetime) -> list[tuple[int, int]]:
 def list_places(campaign: Campaign) -> list[tuple[int, int, int]]:
     """Return (user id, position, issuance id) of everybody who holds the campaign's coupon."""
     held = Issuance.objects.filter(campaign=campaign, position__isnull=False)
-    return list(held.values_list("user_id", "position", "pk"))
+    rows = held.values_list("user_id", "position", "pk")
+    return [(user_id, position, issuance_id) for user_id, position, issuance_id in rows if position is not None]
 
 
 def _copy(row: dict[str, Any], now: datetime) -> dict[str, Any]:

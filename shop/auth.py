@@ -7,7 +7,7 @@ comes from the token alone.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
@@ -59,7 +59,7 @@ def _bearer(request: HttpRequest) -> str:
     header = request.META.get("HTTP_AUTHORIZATION", "")
     if not header:
         raise NotAuthenticated
-    scheme, _space, token = header.partition(" ")
+    scheme, _space, token = str(header).partition(" ")
     if scheme.lower() != "bearer" or not token or " " in token or len(token) > TOKEN_LIMIT_BYTES:
         raise InvalidToken
     return token
@@ -84,6 +84,7 @@ def caller_of(request: HttpRequest) -> Caller:
 
 def spend(token: RefreshToken) -> None:
     """Blacklist a refresh token. Raises InvalidToken when it has been spent already."""
-    _entry, is_new = token.blacklist()
+    # Annotated to return the entry alone; it returns what get_or_create does.
+    _entry, is_new = cast("tuple[object, bool]", token.blacklist())
     if not is_new:
         raise InvalidToken

@@ -16,7 +16,7 @@ import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 from django.db import InterfaceError, OperationalError
-from django.db.utils import ConnectionDoesNotExist
+from django.utils.connection import ConnectionDoesNotExist
 
 
 class Exit(IntEnum):
@@ -54,8 +54,8 @@ class ShopCommand(BaseCommand):
     """
 
     examples: ClassVar[str] = ""
-    requires_system_checks: ClassVar[list[str]] = []
-    suppressed_base_arguments: ClassVar[set[str]] = {
+    requires_system_checks = []
+    suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath"),
         *("--traceback", "--no-color", "--force-color", "--skip-checks"),
     }

@@ -47,7 +47,8 @@ def savepoint() -> AbstractContextManager[None]:
 
 def in_transaction() -> bool:
     """Say whether a flow's transaction is open."""
-    return any(not block._from_testcase for block in connection.atomic_blocks)
+    blocks = connection.atomic_blocks
+    return any(not block._from_testcase for block in blocks)  # type: ignore[attr-defined]  # not in the stubs
 
 
 def _require(name: str) -> None:

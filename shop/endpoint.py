@@ -1,12 +1,12 @@
 """
 The lean DRF view every endpoint is: token, one call, bytes. No negotiation, no generic throttle, no DRF request.
 
-DRF's `APIView` with authentication costs 3.0-3.2 empty views on a fast server, this base about 1.7 (docs/performance.md);
-it stays an `APIView` so that drf-spectacular documents it.
+DRF's `APIView` with authentication costs 3.0-3.2 empty views on a fast server, this base about 1.7
+(docs/performance.md); it stays an `APIView` so that drf-spectacular documents it.
 """
 
 import hashlib
-from typing import Any, ClassVar
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.parsers import JSONParser
@@ -25,15 +25,15 @@ RETRY_AFTER_ACCEPTED = "1"  # seconds; a quiet shop settles in far less
 class Endpoint(APIView):
     """One address; each HTTP method is validate -> one call -> serialise."""
 
-    authentication_classes: ClassVar[Any] = [BearerToken]
-    permission_classes: ClassVar[Any] = []
-    renderer_classes: ClassVar[Any] = [JSONRenderer]
-    parser_classes: ClassVar[Any] = [JSONParser]
-    http_method_names: ClassVar[list[str]] = ["get", "post", "head", "options"]
+    authentication_classes = [BearerToken]
+    permission_classes = []
+    renderer_classes = [JSONRenderer]
+    parser_classes = [JSONParser]
+    http_method_names = ["get", "post", "head", "options"]
     caller: Caller
     key: Key | None = None
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.args, self.kwargs, self.headers = args, kwargs, {}
         try:
             method = request.method.lower() if request.method else ""

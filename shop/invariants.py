@@ -201,7 +201,7 @@ def compare_redis(*, drained: bool) -> tuple[list[Violation], list[str]]:
     except (redis.RedisError, DependencyUnavailable) as error:
         names = [item.name for item in invariants() if item.find]
         return [
-            Violation("R0", "Redis answers", {"error": f"redis unreachable: {error or type(error).__name__}"})
+            Violation("R0", "Redis answers", {"error": f"redis unreachable: {str(error) or type(error).__name__}"})
         ], names
     return first, skipped
 

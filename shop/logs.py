@@ -14,7 +14,7 @@ def _as_json(_logger: object, _name: str, event: structlog.typing.EventDict) -> 
 
 def set_up() -> None:
     """Send structlog and the standard library to stderr, one JSON object a line."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -29,9 +29,10 @@ def set_up() -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta, _as_json,
-        ])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _as_json],
+        )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     for name in ("django.request", "django.security.DisallowedHost"):

@@ -34,8 +34,8 @@ class Claim:
     """
     How much a stage may claim. The claiming operation notes in `taken` what it got.
 
-    The runner reads `taken` after a failure: it is the one way to know which item failed alone. `put_off` are taken items
-    that wait for something else; this drain leaves them alone from then on.
+    The runner reads `taken` after a failure: it is the one way to know which item failed alone. `put_off` are taken
+    items that wait for something else; this drain leaves them alone from then on.
     """
 
     limit: int

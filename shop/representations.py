@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 from django.http import HttpRequest, HttpResponse
@@ -92,9 +93,10 @@ def _keep_in_process(key: str, representation: Representation) -> None:
 def _from_redis(key: str, make: Maker) -> Representation:
     try:
         with connections.breaker.guard():
-            version, raw = connections.cached().mget(VERSION_KEY, f"r:{key}")
+            found = connections.cached().mget(VERSION_KEY, f"r:{key}")
     except DependencyUnavailable:
         return _make(make)
+    version, raw = cast("list[bytes | None]", found)  # bytes, because no client decodes (shop.connections)
     stored = _unpack(raw)
     version = version or b"0"
     is_current = stored is not None and stored.version == version
@@ -123,12 +125,12 @@ def _make(make: Maker) -> Representation:
 
 
 def _store(key: str, stored: _Stored) -> None:
-    head = jsontext.dump([stored.version.decode(), stored.made_at, stored.representation.etag, stored.representation.link])
+    head = jsontext.dump(
+        [stored.version.decode(), stored.made_at, stored.representation.etag, stored.representation.link]
+    )
     try:
         with connections.breaker.guard():
-            connections.cached().set(
-                f"r:{key}", head + b"\n" + stored.representation.body, px=int(KEPT_SECONDS * 1000)
-            )
+            connections.cached().set(f"r:{key}", head + b"\n" + stored.representation.body, px=int(KEPT_SECONDS * 1000))
     except DependencyUnavailable:
         log.debug("representation_not_stored", key=key)
 

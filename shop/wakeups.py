@@ -1,8 +1,9 @@
 """
 Waking a stage: a flag that coalesces wake-ups, and a message that says nothing but "look".
 
-`wake` is for requests: it sets a bit and returns; a daemon thread publishes, so a frozen broker costs a request nothing.
-`publish` is for workers: it publishes at once and gives up after 0.3 s. Neither raises: the sweep repeats what is lost.
+`wake` is for requests: it sets a bit and returns; a daemon thread publishes, so a frozen broker costs no request
+anything. `publish` is for workers: it publishes at once and gives up after 0.3 s. Neither raises: the sweep repeats
+what is lost.
 """
 
 import os
