@@ -21,7 +21,7 @@ class Watch:
     """
     Kills worker and beat when Redis answers but has seen no heartbeat for too long; the supervisor starts them again.
 
-    Both, because the heartbeat is a task that beat sends and a worker runs: silence does not tell which of them is deaf.
+    Both, because the heartbeat is a task that beat sends and a worker runs: silence does not tell which is deaf.
     """
 
     def __init__(self, parts: list[Part]) -> None:

@@ -3,7 +3,8 @@ Become the program named on the command line, tied to the supervisor's life and 
 
 Run as a script by `processes.spawn`, by path and without site-packages (15 ms): a preexec function in the supervisor
 would run between fork and exec of a threaded process, where any lock may be held for ever.
-Arguments: PARENT SIGNAL UID GID CAPABILITY PROGRAM ARGUMENT…; a UID of -1 keeps the account, a CAPABILITY of -1 is none.
+Arguments: PARENT SIGNAL UID GID CAPABILITY PROGRAM ARGUMENT…; a UID of -1 keeps the account, a CAPABILITY of -1 is
+none.
 """
 
 import ctypes

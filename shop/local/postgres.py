@@ -43,7 +43,7 @@ def bin_directory() -> Path:
 
 def major_version() -> str:
     """Return the major version of the wheel's PostgreSQL, as clusters name it in PG_VERSION."""
-    answer = subprocess.check_output([bin_directory() / "postgres", "--version"], text=True)  # noqa: S603 - our wheel
+    answer = subprocess.check_output([bin_directory() / "postgres", "--version"], text=True)
     return answer.split()[-1].partition(".")[0]
 
 

@@ -35,7 +35,7 @@ def spawn(
     """
     uid, gid, capability = (account.uid, account.gid, account.capability) if account else (-1, -1, None)
     tie = [os.getpid(), int(dies_with), uid, gid, -1 if capability is None else capability]
-    return subprocess.Popen(  # noqa: S603 - our own programs
+    return subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, *map(str, tie), *map(str, command)],
         cwd=cwd,
         env=None if env is None else dict(env),

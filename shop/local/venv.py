@@ -39,7 +39,7 @@ def is_installed(requirements: Path) -> bool:
 
 
 def works() -> bool:
-    """Tell whether .venv runs this version of Python and was made here: its scripts name the place they were made at."""
+    """Tell whether .venv runs this version of Python and was made here: its scripts name the place of their making."""
     if PLACE.exists() and PLACE.read_text() != str(VENV):
         return False
     question = "import sys; print(sys.prefix, *sys.version_info[:2])"
