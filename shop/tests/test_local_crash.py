@@ -7,6 +7,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -23,7 +24,7 @@ PARTS = ("web", "worker", "beat", "metrics", "valkey-server", "postgres")
 def is_ready(shop: RunningShop) -> bool:
     try:
         with urllib.request.urlopen(f"{shop.base_url}/readyz", timeout=10) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 
@@ -40,7 +41,7 @@ def test_every_part_that_is_killed_comes_back(own_shop: RunningShop) -> None:
     for name in PARTS:
         before = own_shop.part(name)
         os.kill(min(before), signal.SIGKILL)
-        assert processes.wait_until(lambda part=name, old=before: came_back(own_shop, part, old), 20.0), name
+        assert processes.wait_until(partial(came_back, own_shop, name, before), 20.0), name
     assert processes.wait_until(lambda: is_ready(own_shop), 20.0), own_shop.log.read_text()[-4000:]
     assert own_shop.stop() == 0
 

@@ -2,14 +2,10 @@
 
 import os
 import re
-import secrets
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,7 +14,7 @@ import redis
 
 from shop.local import ports, processes
 from shop.local.accounts import CAP_DAC_READ_SEARCH, Account
-from shop.testing_shop import ROOT, RunningShop, clean_environment, run_manage, start_shop
+from shop.testing_shop import ROOT, RunningShop, clean_environment, run_manage
 
 PARTS = ("web", "worker", "beat", "metrics", "valkey-server", "postgres")
 
