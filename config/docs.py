@@ -1,21 +1,41 @@
 """The documentation a client reads: the OpenAPI document, interactive docs that need no internet, the problem types."""
 
 import hashlib
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from html import escape
 from pathlib import Path
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
-from django.views.decorators.http import require_safe
 
 from shop import errors, representations
-from shop.problems import status_of
+from shop.problems import response_for, status_of
 
+READ_METHODS = "GET, HEAD, OPTIONS"
 SCHEMA_FILE = Path(__file__).with_name("openapi.json")
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>{head}</head>
 <body>{body}</body></html>"""
+
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def read_only(view: View) -> View:
+    """Answer everything but GET and HEAD as the API does."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        if request.method == "OPTIONS":
+            return HttpResponse(status=204, headers={"Allow": READ_METHODS})
+        response = response_for(errors.MethodNotAllowed(), request)
+        response["Allow"] = READ_METHODS
+        return response
+
+    return guarded
 
 
 @cache
@@ -25,13 +45,13 @@ def _schema() -> representations.Representation:
     return representations.Representation(body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
 
 
-@require_safe
+@read_only
 def openapi(request: HttpRequest) -> HttpResponse:
     """Serve the OpenAPI document."""
     return representations.respond(request, _schema(), max_age=60)
 
 
-@require_safe
+@read_only
 def interactive(request: HttpRequest) -> HttpResponse:
     """Serve Swagger UI from the package's own files."""
     folder = static("drf_spectacular_sidecar/swagger-ui-dist")
@@ -48,7 +68,7 @@ def _kinds(base: type[errors.Failure]) -> list[type[errors.Failure]]:
     return found + [kind for child in base.__subclasses__() for kind in _kinds(child)]
 
 
-@require_safe
+@read_only
 def problems(request: HttpRequest) -> HttpResponse:
     """Serve the page that every problem's `type` points to: cause, whether to retry, what to do."""
     items = "".join(

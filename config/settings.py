@@ -180,7 +180,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = _consumer if PART == "worker" else _publisher
 
 # --- DRF and its schema ---------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "shop.openapi.ShopSchema",
     "UNAUTHENTICATED_USER": None,
 }
 SIMPLE_JWT = {
@@ -197,6 +197,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "OAS_VERSION": "3.1.0",
+    "DESCRIPTION": (
+        "Money is an integer in the currency's minor unit, time is RFC 3339 in UTC. HEAD answers wherever GET does, OPTIONS "
+        "names the methods of an address; another method gives 405 `method_not_allowed`, an unknown address 404 `not_found`. "
+        "Every refusal is `application/problem+json` with a stable `code`; `/docs/problems` explains each."
+    ),
+    "SERVERS": [{"url": "/"}],
 }
 
 # --- seeing ---------------------------------------------------------------------------------------------------------

@@ -15,11 +15,18 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 
 from shop import logs
+from shop.health import ALIVE
+from shop.middleware import request_id_of
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 logs.set_up()
 
+ALIVE_HEADERS = [  # as shop.api.Liveness, which answers the other methods
+    ("Content-Type", "application/json"),
+    ("Content-Length", str(len(ALIVE))),
+    ("Cache-Control", "no-store"),
+]
 ADMIN_PATHS = ("/admin", "/static/")
 
 
@@ -50,9 +57,9 @@ api_handler = HandlerWith(settings.API_MIDDLEWARE)
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
-    if path == "/livez":
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "15")])
-        return [b'{"status":"ok"}']
+    if path == "/livez" and environ["REQUEST_METHOD"] == "GET":
+        start_response("200 OK", [*ALIVE_HEADERS, ("X-Request-Id", request_id_of(environ))])
+        return [ALIVE]
     if path.startswith(ADMIN_PATHS):
         return admin_handler()(environ, start_response)
     return api_handler(environ, start_response)

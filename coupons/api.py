@@ -13,7 +13,7 @@ from shop.inputs import BIGINT_MAX, Choice, Integer, Object, read_body, read_que
 CLAIM = Object(coupon_id=Integer(1, BIGINT_MAX))
 CAMPAIGNS_SCOPE, ISSUANCES_SCOPE = "coupons", "coupons/mine"
 MAX_AGE_SECONDS = 1
-STATUSES = (PENDING, *Status.values)
+OWN_PARAMETERS = {**cursors.PAGE_PARAMETERS, "status": Choice((PENDING, *Status.values))}
 
 
 class ListCampaigns(Endpoint):
@@ -81,7 +81,7 @@ class ListIssuances(Endpoint):
     """The caller's coupons, newest first; the first page begins with claims still on their way."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        query = read_query(request, {**cursors.PAGE_PARAMETERS, "status": Choice(STATUSES)})
+        query = read_query(request, OWN_PARAMETERS)
         scope = f"{ISSUANCES_SCOPE}?{query['status']}"
         position = cursors.decode(query["cursor"], scope) if query["cursor"] else None
         page = places.list_issuances(

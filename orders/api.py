@@ -20,6 +20,7 @@ ORDER = Object(
     items=Array(ITEM, 1, MAX_ITEMS, distinct_by="product_id"),
     optional={"issuance_id": Nullable(Integer(1, BIGINT_MAX))},
 )
+LIST_PARAMETERS = {**cursors.PAGE_PARAMETERS, "status": Choice(tuple(Status.values))}
 ORDERS_SCOPE = "orders"
 
 
@@ -50,7 +51,7 @@ class Orders(Endpoint):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         """List the caller's orders, newest first."""
-        query = read_query(request, {**cursors.PAGE_PARAMETERS, "status": Choice(tuple(Status.values))})
+        query = read_query(request, LIST_PARAMETERS)
         scope = f"{ORDERS_SCOPE}?{query['status']}"
         position = cursors.decode(query["cursor"], scope) if query["cursor"] else None
         page = queries.list_orders(

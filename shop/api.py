@@ -42,6 +42,19 @@ class RefreshToken(Endpoint):
         return private(accounts.refresh_tokens(refresh=read_body(request, REFRESH)["refresh"]))
 
 
+class Liveness(Endpoint):
+    """
+    Whether the process answers; touches nothing.
+
+    A GET does not come this far: config.wsgi answers it before anything else can be in its way.
+    """
+
+    authentication_classes = []
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(health.ALIVE, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
 class Readiness(Endpoint):
     """Whether the shop can work: database, Redis, workers; `?verbose` tells per check."""
 

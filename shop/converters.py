@@ -1,5 +1,7 @@
 """Ids in paths: ASCII digits only, so that nothing else ever reaches a query."""
 
+from typing import Any, ClassVar
+
 from django.urls import register_converter
 
 
@@ -7,6 +9,7 @@ class Digits:
     """Any number, also one no row can have: what it means is the view's to say (403 before 404)."""
 
     regex = "[0-9]{1,40}"
+    schema: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 0}
 
     def to_python(self, value: str) -> int:
         return int(value)
@@ -19,6 +22,7 @@ class Id64(Digits):
     """The id of a row; a larger number is no address at all (404)."""
 
     regex = "[0-9]{1,19}"
+    schema: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "format": "int64"}
 
     def to_python(self, value: str) -> int:
         number = int(value)

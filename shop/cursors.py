@@ -15,15 +15,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-
 from django.http import HttpRequest, HttpResponse
 
 from shop import jsontext
 from shop.errors import InvalidCursor, InvalidJson
-from shop.inputs import Number, Words
+from shop.inputs import Number, Opaque, Parameter
 
 DEFAULT_SIZE, MAX_SIZE = 20, 100  # API.md "Lists"
-PAGE_PARAMETERS = {"size": Number(1, MAX_SIZE, DEFAULT_SIZE), "cursor": Words(512)}
+PAGE_PARAMETERS: dict[str, Parameter] = {"size": Number(1, MAX_SIZE, DEFAULT_SIZE), "cursor": Opaque()}
 SIGNATURE_BYTES = 8
 
 

@@ -10,6 +10,7 @@ from django.db import DatabaseError
 
 from shop import connections, db
 
+ALIVE = b'{"status":"ok"}'  # what /livez says
 HEARTBEAT_KEY = "heartbeat:worker"
 HEARTBEAT_LIMIT_SECONDS = 30  # FAULTS.md 4.1: a worker silent for longer is deaf
 

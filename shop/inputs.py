@@ -243,6 +243,9 @@ class Number:
             return int(text)
         return None
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum} | _default(self.default)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -256,6 +259,9 @@ class Choice:
             found.add(pointer, "not_a_choice", _("Must be one of: %(words)s."), words=", ".join(self.words))
         return text
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)} | _default(self.default)
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -265,10 +271,31 @@ class Words:
     default: str | None = None
 
     def parse(self, text: str, pointer: str, found: Findings) -> str | None:
-        return Text(1, self.maximum).read(text.strip(), pointer, found)  # type: ignore[no-any-return]
+        words: str | None = Text(0, self.maximum).read(text.strip(), pointer, found)
+        return words or None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "maxLength": self.maximum} | _default(self.default)
 
 
-Parameter = Number | Choice | Words
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A query parameter the shop itself made up; whoever decodes it judges it. Empty means absent."""
+
+    default: None = None
+
+    def parse(self, text: str, pointer: str, found: Findings) -> str | None:
+        return text or None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def _default(value: object) -> dict[str, Any]:
+    return {} if value is None else {"default": value}
+
+
+Parameter = Number | Choice | Words | Opaque
 
 
 def _pairs(request: HttpRequest) -> list[tuple[str, str]]:

@@ -3,7 +3,8 @@
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponseBase
@@ -15,9 +16,9 @@ log = structlog.get_logger("shop.request")
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}", re.ASCII)  # what of a client's X-Request-Id is repeated
 
 
-def request_id_of(request: HttpRequest) -> str:
+def request_id_of(environ: Mapping[str, Any]) -> str:
     """Return the client's request id if it is a sane one, else a new one."""
-    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    given = environ.get("HTTP_X_REQUEST_ID", "")
     return given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
 
 
@@ -29,7 +30,7 @@ class Observe:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.perf_counter()
-        request.request_id = request_id_of(request)  # type: ignore[attr-defined]
+        request.request_id = request_id_of(request.META)  # type: ignore[attr-defined]
         request.get_host()  # raises DisallowedHost for a host the shop does not answer to
         response = self.get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
