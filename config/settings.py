@@ -198,9 +198,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "OAS_VERSION": "3.1.0",
     "DESCRIPTION": (
-        "Money is an integer in the currency's minor unit, time is RFC 3339 in UTC. HEAD answers wherever GET does, OPTIONS "
-        "names the methods of an address; another method gives 405 `method_not_allowed`, an unknown address 404 `not_found`. "
-        "Every refusal is `application/problem+json` with a stable `code`; `/docs/problems` explains each."
+        "Money is an integer in the currency's minor unit, time is RFC 3339 in UTC. HEAD answers wherever GET does, "
+        "OPTIONS names the methods of an address; another method gives 405 `method_not_allowed`, an unknown address "
+        "404 `not_found`. Every refusal is `application/problem+json` with a stable `code`, see `/docs/problems`."
     ),
     "SERVERS": [{"url": "/"}],
 }
