@@ -63,16 +63,27 @@ class Transfer(models.Model):
     """
     `amount` moves from the debit to the credit account, once per `(kind, reference)`, for ever.
 
-    `balance_after` is the wallet's balance after it; `order_id` is set for payments and refunds only.
+    `balance_after` is the wallet's balance after it; `order_id` is set for payments and refunds only. The accounts have no
+    foreign key: see docs/decisions/0009.
     """
 
     kind = models.CharField(_("kind"), max_length=16, choices=TransferKind)
     reference = models.CharField(_("reference"), max_length=64)
     debit_account = models.ForeignKey(
-        Account, models.PROTECT, related_name="debits", db_index=False, verbose_name=_("debit account")
+        Account,
+        models.PROTECT,
+        related_name="debits",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("debit account"),
     )
     credit_account = models.ForeignKey(
-        Account, models.PROTECT, related_name="credits", db_index=False, verbose_name=_("credit account")
+        Account,
+        models.PROTECT,
+        related_name="credits",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("credit account"),
     )
     amount = models.BigIntegerField(_("amount"))
     balance_after = models.BigIntegerField(_("balance after"))

@@ -103,7 +103,7 @@ def charge(*, user_id: int, amount: int, now: datetime) -> Charged:
 def lock_wallets(user_ids: Iterable[int]) -> dict[int, LockedWallet]:
     """Lock the wallets of these users, in key order. Transaction: requires one.  Locks: Wallet by id."""
     rows = (
-        Wallet.objects.filter(user_id__in=set(user_ids))
+        Wallet.objects.filter(user__any=set(user_ids))
         .order_by("pk")
         .select_for_update(no_key=True)
         .values_list("user_id", "account_id", "balance")

@@ -61,7 +61,9 @@ class MovementKind(models.TextChoices):
 class StockMovement(models.Model):
     """One change of a stock row, written once and never changed (a trigger refuses it); one per effect and line."""
 
-    product = models.ForeignKey(Product, models.PROTECT, related_name="movements", verbose_name=_("product"))
+    product = models.ForeignKey(  # no foreign key in the database: docs/decisions/0009
+        Product, models.PROTECT, related_name="movements", db_constraint=False, verbose_name=_("product")
+    )
     kind = models.CharField(_("kind"), max_length=8, choices=MovementKind)
     delta = models.BigIntegerField(_("delta"))
     order_id = models.BigIntegerField(_("order id"), null=True)

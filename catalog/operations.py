@@ -36,7 +36,7 @@ def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
     Transaction: requires one.  Locks: Stock by id.
     """
     rows = (
-        Stock.objects.filter(product_id__in=set(product_ids))
+        Stock.objects.filter(product__any=set(product_ids))
         .order_by("pk")
         .select_for_update(of=("self",), no_key=True)
         .values_list("product_id", "available", "product__is_hidden")
@@ -60,7 +60,7 @@ def give_stock_back(takings: Sequence[Taking], *, now: datetime) -> None:
     """Release pieces that orders had reserved; else like `take_stock`. Locks: Stock by id."""
     # Not lock_stock: what is given back needs no decision, but the rows are still locked in key order.
     list(
-        Stock.objects.filter(product_id__in={taking.product_id for taking in takings})
+        Stock.objects.filter(product__any={taking.product_id for taking in takings})
         .order_by("pk")
         .select_for_update(no_key=True)
         .values_list("pk")

@@ -88,7 +88,7 @@ def _without_holders(campaign: Campaign, places: Sequence[Place]) -> list[Place]
     """Return the first place of each user who holds no coupon of the campaign."""
     users = {place.user_id for place in places}
     holders = set(
-        Issuance.objects.filter(campaign=campaign, user_id__in=users)
+        Issuance.objects.filter(campaign=campaign, user__any=users)
         .exclude(status=Status.REJECTED)
         .values_list("user_id", flat=True)
     )
@@ -132,7 +132,7 @@ def lock_issuances(issuance_ids: Iterable[int]) -> dict[int, LockedIssuance]:
     """Lock issuances, in key order. Transaction: requires one.  Locks: Issuance by id."""
     terms = [f"campaign__{name}" for name in Terms.__dataclass_fields__]
     rows = (
-        Issuance.objects.filter(pk__in=set(issuance_ids))
+        Issuance.objects.filter(pk__any=set(issuance_ids))
         .order_by("pk")
         .select_for_update(of=("self",), no_key=True)
         .values_list("pk", "user_id", "status", "expires_at", *terms)

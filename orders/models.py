@@ -58,7 +58,9 @@ class Order(models.Model):
                 name="order_refusal_only_before_release",
             ),
             models.UniqueConstraint(
-                "issuance_id", condition=Q(status__in=["coupon_applied", "paid"]), name="order_one_live_per_issuance"
+                "issuance_id",
+                condition=Q(status__in=["coupon_applied", "paid"], issuance_id__isnull=False),
+                name="order_one_live_per_issuance",
             ),
         ]
         indexes = [
@@ -97,7 +99,9 @@ class OrderLine(models.Model):
 class OrderHistory(models.Model):
     """One step of an order, in the transaction that made it."""
 
-    order = models.ForeignKey(Order, models.PROTECT, related_name="history", verbose_name=_("order"))
+    order = models.ForeignKey(  # no foreign key in the database: docs/decisions/0009
+        Order, models.PROTECT, related_name="history", db_constraint=False, verbose_name=_("order")
+    )
     status = models.CharField(_("status"), max_length=16, choices=Status)
     at = models.DateTimeField(_("at"))
     reason = models.CharField(_("reason"), max_length=200, blank=True, default="")

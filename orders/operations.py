@@ -94,7 +94,7 @@ def lock_order(order_id: int, *, user_id: int | None) -> Claimed | None:
 def with_lines(orders: Sequence[Claimed]) -> list[Claimed]:
     """Return the claimed orders with their lines, read in one statement. Lines never change."""
     lines: dict[int, list[WantedLine]] = {order.order_id: [] for order in orders}
-    rows = OrderLine.objects.filter(order_id__in=lines).values_list("order_id", "product_id", "quantity", "unit_price")
+    rows = OrderLine.objects.filter(order__any=lines).values_list("order_id", "product_id", "quantity", "unit_price")
     for order_id, product_id, quantity, unit_price in rows:
         lines[order_id].append(WantedLine(product_id, quantity, quantity * unit_price))
     return [replace(order, lines=tuple(lines[order.order_id])) for order in orders]

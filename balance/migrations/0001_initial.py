@@ -65,12 +65,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='transfer',
             name='credit_account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='credits', to='balance.account', verbose_name='credit account'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='credits', to='balance.account', verbose_name='credit account'),
         ),
         migrations.AddField(
             model_name='transfer',
             name='debit_account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='debits', to='balance.account', verbose_name='debit account'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='debits', to='balance.account', verbose_name='debit account'),
         ),
         migrations.AddField(
             model_name='wallet',

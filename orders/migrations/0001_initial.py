@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(choices=[('pending', 'pending'), ('stock_reserved', 'stock reserved'), ('coupon_applied', 'coupon applied'), ('paid', 'paid'), ('failed', 'failed'), ('cancelled', 'cancelled')], max_length=16, verbose_name='status')),
                 ('at', models.DateTimeField(verbose_name='at')),
                 ('reason', models.CharField(blank=True, default='', max_length=200, verbose_name='reason')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='history', to='orders.order', verbose_name='order')),
+                ('order', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='history', to='orders.order', verbose_name='order')),
             ],
             options={
                 'verbose_name': 'order step',
@@ -104,7 +104,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='order',
-            constraint=models.UniqueConstraint(models.F('issuance_id'), condition=models.Q(('status__in', ['coupon_applied', 'paid'])), name='order_one_live_per_issuance'),
+            constraint=models.UniqueConstraint(models.F('issuance_id'), condition=models.Q(('issuance_id__isnull', False), ('status__in', ['coupon_applied', 'paid'])), name='order_one_live_per_issuance'),
         ),
         migrations.AddConstraint(
             model_name='orderline',
