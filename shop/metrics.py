@@ -5,6 +5,7 @@ The processes write into `SHOP_METRICS_DIR` (empty: nothing is counted); one exp
 and asks each app's `gauges` module. Public addresses never serve metrics (API.md "Operations").
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,13 +30,21 @@ def gauge(function: Callable[[], Iterable[Reading]]) -> Callable[[], Iterable[Re
     return function
 
 
+_making = threading.Lock()
+
+
 @cache
-def _requests() -> Any:
-    """Return the request histogram, made on first use: after the fork, as the multiprocess files demand."""
+def _made_requests() -> Any:
     from prometheus_client import Histogram  # noqa: PLC0415
 
     labels = ("method", "route", "status")
     return Histogram("shop_request_seconds", "Time to answer a request", labels, buckets=BUCKETS_SECONDS)
+
+
+def _requests() -> Any:
+    """Return the request histogram, made on first use: after the fork, as the multiprocess files demand."""
+    with _making:  # the first requests come on several threads, and a second histogram of this name is an error
+        return _made_requests()
 
 
 def observe(*, method: str, route: str, status: int, seconds: float) -> None:
