@@ -6,4 +6,4 @@ __all__ = ["pytest_unconfigure"]
 
 start_session()
 
-pytest_plugins = ["shop.testing_shop"]
+pytest_plugins = ["shop.testing_shop", "shop.testing"]
