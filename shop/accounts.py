@@ -8,11 +8,21 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import F
+from django.utils.translation import gettext_noop as _
 
-from shop import auth, db
-from shop.errors import InvalidCredentials, InvalidInput, InvalidToken, UsernameTaken
+from shop import auth, db, throttle
+from shop.errors import InvalidCredentials, InvalidToken, UsernameTaken
+from shop.inputs import Findings
 from shop.models import User
 from shop.registry import on_signup
+
+# Django's validators word their refusal at once, in no particular language; ours is worded when it is told.
+WEAKNESSES = {
+    "password_too_similar": _("Must not resemble the user name."),
+    "password_too_short": _("Must have at least %(min_length)s characters."),
+    "password_too_common": _("Is too common."),
+    "password_entirely_numeric": _("Must not have digits only."),
+}
 
 
 def canonical_name(username: str) -> str:
@@ -41,32 +51,32 @@ def sign_up(*, username: str, password: str, now: datetime) -> User:
 
 def _check_credentials(user: User, password: str) -> None:
     """Refuse a bad name or a weak password before anything is hashed. Raises InvalidInput."""
-    found = []
+    found = Findings()
     try:
         User.username_validator(user.username)
     except ValidationError:
-        detail = "May have letters, digits and @ . + - _ only."
-        found.append({"pointer": "/username", "code": "bad_username", "detail": detail})
+        found.add("/username", "bad_username", _("May have letters, digits and @ . + - _ only."))
     try:
         validate_password(password, user)
     except ValidationError as error:
-        for problem in error.error_list:
-            code = problem.code or "weak_password"
-            found.append({"pointer": "/password", "code": code, "detail": " ".join(problem.messages)})
-    if found:
-        raise InvalidInput(errors=found)
+        for weakness in error.error_list:
+            code = weakness.code or "weak_password"
+            found.add("/password", code, WEAKNESSES.get(code, _("Is too weak.")), **(weakness.params or {}))
+    found.raise_if_any()
 
 
 def obtain_tokens(*, username: str, password: str) -> dict[str, Any]:
     """
     Return a pair of tokens for a name and a password.
 
-    Raises: InvalidCredentials, the same for a wrong password, an unknown name and a disabled user.
+    Raises: InvalidCredentials, the same for a wrong password, an unknown name and a disabled user; TooManyRequests.
     """
-    user = authenticate(username=canonical_name(username), password=password)
-    if user is None:
-        raise InvalidCredentials
-    return auth.tokens_for(user)  # type: ignore[arg-type]
+    name = canonical_name(username)
+    with throttle.failures_of(throttle.LOGINS, name.casefold()):
+        user = authenticate(username=name, password=password)
+        if user is None:
+            raise InvalidCredentials
+    return auth.tokens_for(user)
 
 
 def refresh_tokens(*, refresh: str) -> dict[str, Any]:
@@ -78,12 +88,17 @@ def refresh_tokens(*, refresh: str) -> dict[str, Any]:
     """
     token = auth.read_refresh(refresh)
     with db.transaction():
-        user = User.objects.select_for_update(no_key=True).filter(pk=token.payload.get("user_id"), is_active=True).first()
+        user = _lock_active_user(token.payload.get("user_id"))
         if user is None or token.payload.get("generation") != user.token_generation:
             raise InvalidToken
         auth.spend(token)
         pair = auth.tokens_for(user)
     return {"access": pair["access"], "refresh": pair["refresh"]}
+
+
+def _lock_active_user(user_id: Any) -> User | None:
+    """Lock the user a token names. Transaction: requires one."""
+    return User.objects.select_for_update(no_key=True).filter(pk=user_id, is_active=True).first()
 
 
 def end_sessions(*, user_id: int) -> None:
