@@ -182,11 +182,11 @@ COMMON: dict[str, tuple[type[errors.Failure], ...]] = {
 }
 
 
-def kinds_of(base: type[errors.Failure]) -> list[type[errors.Failure]]:
-    """Return every refusal under `base` that has a code of its own, by code."""
-    found = [base] if "code" in base.__dict__ else []
+def all_refusals(base: type[errors.Failure] = errors.Failure) -> list[type[errors.Failure]]:
+    """Return every refusal of the rooms' `errors` modules that has a code of its own, by code."""
+    found = [base] if "code" in base.__dict__ and base.__module__.endswith(".errors") else []
     for child in base.__subclasses__():
-        found += kinds_of(child)
+        found += all_refusals(child)
     return sorted(set(found), key=lambda kind: kind.code)
 
 
@@ -350,7 +350,7 @@ def build() -> Json:
     document: Json = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     if GENERATOR_STATS:
         raise BadDocument("drf-spectacular has warnings or errors, see above")
-    for kind in kinds_of(errors.Failure):
+    for kind in all_refusals():
         problem(kind)
     document["paths"] = dict(sorted((document["paths"] | PLAIN).items()))
     components = document["components"]
