@@ -7,12 +7,13 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev run test lint format lock
+.PHONY: help setup setup-dev run test lint format messages lock
 
 help:
 	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
 	@echo "make test   lint and all tests, on engines of their own"
 	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
+	@echo "make messages  update the Korean catalogue from the sources and compile it"
 
 setup:
 	@$(or $(PYTHON),$(error no Python 3.11 to 3.13 found: install one or set PYTHON=/path/to/it)) shop/local/venv.py requirements.txt
@@ -30,12 +31,15 @@ lint: setup-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy .
-	.venv/bin/lint-imports --no-cache
+	.venv/bin/lint-imports --no-cache --no-logo
 	$(RUN) manage.py makemigrations --check --dry-run
 
 format: setup-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+messages: setup-dev
+	DJANGO_SETTINGS_MODULE=config.settings $(RUN) -m config.translations
 
 lock:
 	$(LOCK) requirements.in --output-file requirements.txt

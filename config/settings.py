@@ -5,6 +5,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import environ
+from django.utils.translation import gettext_lazy as _
 
 from config import env
 
@@ -218,8 +219,8 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 FORMAT_MODULE_PATH = ["config.formats"]  # seconds matter to operators, and a date must not change with the language
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 UNFOLD = {
-    "SITE_TITLE": "Flash-sale shop",
-    "SITE_HEADER": "Flash-sale shop",
+    "SITE_TITLE": _("Flash-sale shop"),
+    "SITE_HEADER": _("Flash-sale shop"),
     "SITE_SYMBOL": "storefront",
     "SITE_URL": "/docs",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "shop.backoffice.navigation.favicon_address"}],

@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.translation import gettext_noop as _
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.views import APIView
@@ -61,7 +62,7 @@ class Endpoint(APIView):
         if text is None:
             return None
         if not 1 <= len(text) <= KEY_LIMIT or not text.isascii() or not text.isprintable():
-            detail = "Must have from 1 to 255 printable ASCII characters."
+            detail = _("Must have from 1 to 255 printable ASCII characters.")
             raise InvalidInput(errors=[{"pointer": "Idempotency-Key", "code": "bad_key", "detail": detail}])
         canonical = jsontext.dump(sorted(body.items()))
         fingerprint = hashlib.sha256(canonical).digest()

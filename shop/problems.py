@@ -4,7 +4,6 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-
 import structlog
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
@@ -37,7 +36,6 @@ STATUSES: dict[type[errors.Failure], int] = {
 RETRY_AFTER_SECONDS = (1, 3)  # jittered, so that the refused do not all come back at once
 
 
-
 def status_of(kind: type[errors.Failure]) -> int:
     """Return the HTTP status of a kind of refusal: that of its nearest base in STATUSES."""
     return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
@@ -67,7 +65,8 @@ def failure_for(error: Exception) -> errors.Failure:
 
 def described(item: dict[str, Any]) -> dict[str, Any]:
     """Return one entry of `errors[]` with its detail in the active language."""
-    return {"pointer": item["pointer"], "code": item["code"], "detail": gettext(item["detail"]) % item.get("values", {})}
+    detail, values = item["detail"], item.get("values", {})
+    return {"pointer": item["pointer"], "code": item["code"], "detail": gettext(detail) % values}
 
 
 def _spoken(value: Any) -> Any:
