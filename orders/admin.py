@@ -1,10 +1,11 @@
 """Operators' pages of orders: what was asked for, every step, what it took and gave back; the one action is cancel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -17,9 +18,11 @@ from orders import flows, queries
 from orders.models import Order, OrderHistory, OrderLine
 from orders.states import UNSETTLED, Status
 from shop.backoffice.confirmations import Change, Confirmation, ReasonForm, confirm
+from shop.backoffice.lists import find_user_ids
 from shop.backoffice.overview import COUNTED_UP_TO, Card, at_most, limited, register_card, today_in_shop
 from shop.backoffice.pages import ReadOnlyPage, ReadOnlyRows, button, column, link, money, table
 
+SEARCHED_BACK = 1_000_000  # orders; searching them took 0.3 s on two cores, however long the table is
 TONES = {
     Status.PENDING: "info",
     Status.STOCK_RESERVED: "info",
@@ -56,9 +59,8 @@ class OrderPage(ReadOnlyPage):
     list_display = ("id", "shown_status", "user", "shown_total", "request_id", "created_at", "settled_at")
     list_select_related = ("user",)
     list_filter = ("status",)
-    search_words = ("request_id",)
     search_owner = "user_id"
-    search_help_text = _("An order's id, a request id, or a user's name.")
+    search_help_text = _("An order's id, a recent request id, or a user's name.")
     fieldsets = (
         (None, {"fields": ("status", "user", "request_id", "created_at", "settled_at", "shown_failure")}),
         (_("Money"), {"fields": ("shown_subtotal", "shown_discount", "shown_total", "coupon")}),
@@ -70,6 +72,14 @@ class OrderPage(ReadOnlyPage):
     )  # fmt: skip
     inlines = (LineRows, HistoryRows)
     actions_detail = ("cancel",)
+
+    def conditions(self, term: str) -> Iterable[Q]:
+        """A request id has no index: it is looked for among the newest orders, and not when the word is a name."""
+        if term.isdigit() or find_user_ids(term):
+            yield from super().conditions(term)
+        else:
+            newest = Order.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+            yield Q(request_id=term, pk__gt=newest - SEARCHED_BACK)
 
     @column(_("status"), tones=TONES, ordering="status")
     def shown_status(self, obj: Order) -> tuple[str, Any]:

@@ -16,6 +16,8 @@ from catalog.models import Product, Stock, StockMovement
 from config.tests.admin_rows import Rows, make_rows
 from coupons.models import Campaign, Issuance
 from orders.models import Order, OrderHistory
+from shop import accounts, throttle
+from shop.errors import InvalidCredentials
 from shop.models import ParkedItem, User
 
 pytestmark = pytest.mark.django_db
@@ -335,6 +337,20 @@ def test_an_own_new_password_ends_the_sessions_of_the_old_one(rows: Rows) -> Non
     assert User.objects.get(pk=user.pk).token_generation == 0
     assert client.post("/admin/password_change/", wrong | {"old_password": "old-boats-7-horses"}).status_code == 302
     assert User.objects.get(pk=user.pk).token_generation == 1
+
+
+def test_the_admin_and_the_api_count_failed_logins_together() -> None:
+    name, word = f"clerk-{uuid.uuid4().hex}", "four-horses-9-boats"
+    User.objects.create_user(name, password=word, is_staff=True)
+    for _ in range(throttle.LOGINS.burst - 1):
+        with pytest.raises(InvalidCredentials):
+            accounts.obtain_tokens(username=name.upper(), password="wrong")
+    answers = [
+        Client().post("/admin/login/", {"username": name, "password": password}) for password in (word, "wrong", word)
+    ]
+    assert [answer.status_code for answer in answers] == [302, 200, 200]
+    [message] = answers[2].context["form"].non_field_errors()
+    assert message.startswith("Too many failed tries. Wait ")
 
 
 def test_only_a_superuser_hands_out_rights_or_touches_staff(rows: Rows) -> None:

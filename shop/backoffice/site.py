@@ -14,6 +14,7 @@ from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
 
 from shop import accounts, db
+from shop.backoffice.login import LimitedLoginForm
 from shop.backoffice.refusals import explain
 
 View = Callable[..., HttpResponseBase]
@@ -46,6 +47,7 @@ def never_500_when_busy(view: View) -> View:
 
 
 class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not typed
+    login_form = LimitedLoginForm
     index_title = _("Overview")
     index_template = "admin/shop/overview.html"
     enable_nav_sidebar = True
