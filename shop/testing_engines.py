@@ -115,6 +115,8 @@ def start_session() -> None:
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         take_redis_databases(worker)
     django.setup()
+    # xdist's workers would inherit it, and pytest-django would load their settings before take_redis_databases.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 @pytest.hookimpl(trylast=True)
