@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import autodiscover_modules
+from psycopg import sql
 
 from shop import connections, db
 from shop.errors import DependencyUnavailable
@@ -276,6 +277,35 @@ def triggers() -> str:
         SELECT tgname, tgrelid::regclass::text FROM pg_trigger
         WHERE tgrelid::regclass::text = ANY(%(tables)s) AND tgenabled NOT IN ('O', 'A') AND tgname <> ALL(%(names)s)
     """
+
+
+def _unenforced_parents() -> list[Any]:
+    """Return the foreign keys that PostgreSQL does not check (docs/decisions/0009)."""
+    fields: list[Any] = [field for model in _own_models() for field in model._meta.local_fields]
+    return [field for field in fields if field.many_to_one and not field.db_constraint]
+
+
+@invariant("X3", "every row has its parent, also where no foreign key in the database says so")
+def parents() -> str:
+    orphans = sql.SQL(
+        """
+        SELECT {child_name} AS "table", child.id, {column_name} AS "column", child.{column} AS parent
+        FROM {child} AS child LEFT JOIN {parent} AS parent ON parent.{key} = child.{column}
+        WHERE child.{column} IS NOT NULL AND parent.{key} IS NULL
+        """
+    )
+    parts = [
+        orphans.format(
+            child_name=sql.Literal(field.model._meta.db_table),
+            column_name=sql.Literal(field.column),
+            child=sql.Identifier(field.model._meta.db_table),
+            column=sql.Identifier(field.column),
+            parent=sql.Identifier(field.related_model._meta.db_table),
+            key=sql.Identifier(field.target_field.column),
+        )
+        for field in _unenforced_parents()
+    ]
+    return sql.SQL(" UNION ALL ").join(parts).as_string(None)
 
 
 @redis_invariant("R6", "every wake-up flag has a time to live", needs_drained=False)

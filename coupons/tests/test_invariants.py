@@ -48,12 +48,13 @@ def gates(shop, monkeypatch):
 def build_gate(campaign_id):
     campaign = Campaign.objects.get(pk=campaign_id)
     issuances = Issuance.objects.filter(campaign=campaign).exclude(status="rejected")
+    places = [(item.user_id, item.position or 0, item.pk) for item in issuances]
     assert gate.build(
         campaign_id=campaign_id,
         version=campaign.gate_version,
         epoch=1,
         terms=gate.GateTerms(campaign.total_quantity, campaign.opens_at, campaign.closes_at),
-        places=issuances.values_list("user_id", "position", "pk"),
+        places=places,
     )
 
 

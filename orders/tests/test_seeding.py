@@ -22,20 +22,10 @@ def seed(wish=WISH, now=NOW):
     return seeding.seed(wish=wish, now=now, progress=lambda *_: None)
 
 
-def restore_house_accounts():
-    """What a flush of the tables takes away and the first migration had put there."""
-    db.rows(
-        """
-        INSERT INTO balance_account (id, kind) VALUES (1, 'house_cash'), (2, 'house_revenue') ON CONFLICT DO NOTHING;
-        SELECT setval(pg_get_serial_sequence('balance_account', 'id'), (SELECT max(id) FROM balance_account));
-        """
-    )
-
-
 def start_over():
     db.rows("SET CONSTRAINTS ALL IMMEDIATE")
     db.rows(f"TRUNCATE {SEEDED_TABLES} RESTART IDENTITY CASCADE")
-    restore_house_accounts()
+    db.rows("INSERT INTO balance_account (kind) VALUES ('house_cash'), ('house_revenue')")
 
 
 def everything():
@@ -108,9 +98,8 @@ def test_seeded_orders_are_of_the_last_90_days_in_the_order_of_their_ids():
     assert not OrderHistory.objects.filter(at__gt=NOW).exists()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed_db")
 def test_seed_in_two_lanes_is_as_sound_and_leaves_the_guards_on(monkeypatch):
-    restore_house_accounts()
     monkeypatch.setattr("orders.seeding.LANE_LEAST", 10)
     orders, lanes = seeding.subjects()["orders"], set()
     monkeypatch.setattr(orders, "rows_per_chunk", 50)
@@ -125,9 +114,8 @@ def test_seed_in_two_lanes_is_as_sound_and_leaves_the_guards_on(monkeypatch):
     assert db.rows("SHOW session_replication_role") == [("origin",)]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed_db")
 def test_a_chunk_that_fails_ends_the_run_and_what_is_there_is_sound(monkeypatch):
-    restore_house_accounts()
     orders = seeding.subjects()["orders"]
     monkeypatch.setattr("orders.seeding.LANE_LEAST", 10)
     monkeypatch.setattr(orders, "rows_per_chunk", 50)

@@ -7,7 +7,6 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from orders.tests import sound_shop
-from orders.tests.test_seeding import restore_house_accounts
 from shop import connections, db
 from shop.commands import CommandFailed, Exit
 from shop.invariants import BASE_DIR, audit, compare_redis, find_violations, invariants
@@ -31,8 +30,8 @@ def empty_redis(monkeypatch):
 
 
 @pytest.fixture
-def committed_shop(transactional_db, empty_redis):
-    restore_house_accounts()
+def committed_shop(committed_db, monkeypatch):
+    monkeypatch.setattr("shop.invariants.LOOK_AGAIN_SECONDS", 0)
     return sound_shop.build()
 
 
@@ -42,14 +41,14 @@ def settle(shop):
     with db.transaction():
         sound_shop.damage(
             """
+            DELETE FROM orders_order WHERE id = ANY(%(ids)s);
             UPDATE coupons_issuance SET status = 'issued', used_at = NULL, order_id = NULL
             WHERE order_id = ANY(%(ids)s);
             UPDATE catalog_stock s SET available = available - delta FROM catalog_stockmovement v
             WHERE v.product_id = s.product_id AND v.order_id = ANY(%(ids)s);
             DELETE FROM catalog_stockmovement WHERE order_id = ANY(%(ids)s);
             DELETE FROM orders_orderhistory WHERE order_id = ANY(%(ids)s);
-            DELETE FROM orders_orderline WHERE order_id = ANY(%(ids)s);
-            DELETE FROM orders_order WHERE id = ANY(%(ids)s)
+            DELETE FROM orders_orderline WHERE order_id = ANY(%(ids)s)
             """,
             ids=ids,
         )
@@ -121,10 +120,27 @@ def test_x1_names_a_foreign_key_that_is_not_enforced():
 
 @pytest.mark.django_db
 def test_x2_names_tables_whose_foreign_keys_are_switched_off():
-    db.rows("ALTER TABLE orders_orderhistory DISABLE TRIGGER ALL")
+    db.rows("ALTER TABLE orders_orderline DISABLE TRIGGER ALL")
     violations = found()
-    assert {(name, row["table"]) for name, row in violations} == {("X2", "orders_orderhistory")}
+    assert {(name, row["table"]) for name, row in violations} == {("X2", "orders_orderline")}
     assert all(row["trigger"].startswith("RI_ConstraintTrigger") for _, row in violations)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("orders_orderhistory", "order_id", "(order_id, status, at, reason) VALUES (77, 'pending', now(), '')"),
+        (
+            "catalog_stockmovement",
+            "product_id",
+            "(product_id, kind, delta, reason, created_at) VALUES (77, 'restock', 1, '', now())",
+        ),
+    ],
+)
+def test_x3_names_a_row_without_its_parent(table, column, values):
+    [(row_id,)] = db.rows(f"INSERT INTO {table} {values} RETURNING id")
+    assert ("X3", {"table": table, "id": row_id, "column": column, "parent": 77}) in found()
 
 
 @pytest.mark.django_db
