@@ -1,6 +1,7 @@
 """What `doctor` looks at: each finding says what is wrong and how to mend it."""
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -16,6 +17,8 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+
+from shop.local import welcome
 
 OPEN_FILES = 8_192  # kept-alive clients, LIBRARIES.md 3
 FREE_BYTES = 2 * 1024**3
@@ -54,13 +57,14 @@ def diagnose() -> Diagnosis:
     findings.append(postgres)
     if postgres.ok:
         versions["PostgreSQL"] = postgres.detail
-        findings += [*postgres_settings(), clock(), migrations(), connection_budget()]
+        findings += [*postgres_settings(), clock(), migrations(), connection_budget(connections_needed())]
     client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
     server = reach("Redis", "REDIS_URL", lambda: str(client.info("server")["redis_version"]))
     findings.append(server)
     if server.ok:
         versions["Redis"] = server.detail
         findings += redis_settings(client)
+    findings += shop()
     return Diagnosis(versions, shown_settings(), findings, postgres.ok or server.ok)
 
 
@@ -112,6 +116,13 @@ def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
+def shop() -> Iterator[Finding]:
+    """Ask the shop that `up` runs in the data directory, if any, whether it is ready."""
+    if url := _left_by_up().get("web_url"):
+        fix = f"curl {url}/readyz?verbose says which part is missing; the log of `up` says why"
+        yield Finding("shop", welcome.is_ready(url), url, fix)
+
+
 def reach(name: str, variable: str, version: Callable[[], str]) -> Finding:
     """Ask a server for its version."""
     try:
@@ -154,10 +165,19 @@ def migrations() -> Finding:
     return Finding("migrations", not plan, names or "none pending", "python manage.py migrate")
 
 
-def connection_budget() -> Finding:
+def connections_needed(*, workers: int = 2) -> int:
+    """Return how many connections this shop may open at the same time: one per web thread and worker, and some."""
+    return settings.WEB_PROCESSES * settings.WEB_THREADS + workers + SPARE_CONNECTIONS
+
+
+def connections_to_allow(needed: int) -> int:
+    """Return the max_connections of which `needed` is the share that may be used."""
+    return math.ceil(needed / CONNECTION_SHARE)
+
+
+def connection_budget(needed: int) -> Finding:
     """Check that the web's threads and the rest fit into PostgreSQL's connections."""
     allowed = int(int(_value("SHOW max_connections")) * CONNECTION_SHARE)
-    needed = settings.WEB_PROCESSES * settings.WEB_THREADS + SPARE_CONNECTIONS
     used = int(_value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
     return Finding(
         "connections",

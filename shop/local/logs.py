@@ -3,6 +3,9 @@
 import os
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from shop.local.processes import Child
@@ -24,6 +27,14 @@ def write(name: str, line: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
+
+
+@contextmanager
+def step(done: str) -> Iterator[None]:
+    """Say that a step of the start is done, and how long it took."""
+    began = time.monotonic()
+    yield
+    write("up", f"{done} ({time.monotonic() - began:.1f} s)")
 
 
 def forward(name: str, child: Child) -> None:

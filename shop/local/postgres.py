@@ -14,13 +14,13 @@ from shop.local.accounts import Account
 from shop.local.errors import CannotStart
 
 ROLE = DATABASE = "shop"
+MAX_CONNECTIONS = 100
 START_SECONDS = 120.0  # crash recovery replays up to max_wal_size
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 
 SETTINGS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",  # paths longer than 107 bytes fail; TCP works everywhere
-    "max_connections": "100",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
@@ -56,6 +56,7 @@ class Postgres:
     password: str
     account: Account | None
     durable: bool = True
+    max_connections: int = MAX_CONNECTIONS
     output: int | None = None
     hard_stop: signal.Signals = IMMEDIATE
 
@@ -127,6 +128,7 @@ class Postgres:
         """
         self._stop_left_over()
         settings = {**SETTINGS, **(DURABLE if self.durable else THROWAWAY), "port": str(self.port)}
+        settings["max_connections"] = str(self.max_connections)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return processes.spawn(
             [bin_directory() / "postgres", "-D", self.data, *options],

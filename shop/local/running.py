@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from shop.local import accounts, deafness, demo, parts, ports, postgres, processes, valkey, welcome
+from shop.local import accounts, deafness, demo, diagnosis, logs, parts, ports, postgres, processes, valkey, welcome
 from shop.local.errors import CannotStart
 from shop.local.session import Session
 from shop.local.supervisor import Supervisor
@@ -32,21 +32,23 @@ def run(session: Session, *, port: int, workers: int, seed: bool) -> None:
     Raises: CannotStart, with everything stopped again.
     """
     raise_open_files()
+    parts.stop_left_over(session)  # an orphaned web part would still hold the port
     listener = listen(port)
     supervisor = Supervisor()
     with supervisor.running():
         try:
-            start_engines(session, supervisor)
-            call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
-            parts.stop_left_over(session)
-            parts.empty_metrics(session.metrics_dir)
-            deafness.forget_last_run()
-            for program in parts.programs(session, web_socket=listener.fileno(), workers=workers):
-                supervisor.start(program.name, program, grace_seconds=GRACE_SECONDS[program.name])
+            with logs.step("PostgreSQL and Redis answer"):
+                start_engines(session, supervisor, connections_wanted=diagnosis.connections_needed(workers=workers))
+            with logs.step("migrations are applied"):
+                call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+            start_programs(session, supervisor, web_socket=listener.fileno(), workers=workers)
             if seed and demo.is_empty():
-                demo.seed(session.services)
+                with logs.step("demo data are there"):
+                    demo.seed(session.services)
             connections.close_all()
-            announce(session, supervisor, f"http://{ports.LOOPBACK}:{port}")
+            with logs.step("web, worker, beat and metrics are ready"):
+                announce(session, supervisor, f"http://{ports.LOOPBACK}:{port}")
+            show_doors(session)
             supervisor.tend_for_ever(deafness.Watch(supervisor.parts).look)
         finally:
             listener.close()  # from now on connections are refused, not left waiting
@@ -73,11 +75,23 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def start_engines(session: Session, supervisor: Supervisor) -> None:
-    """Start the embedded engines side by side and wait until both answer; or wait for the servers set instead."""
+def start_programs(session: Session, supervisor: Supervisor, *, web_socket: int, workers: int) -> None:
+    """Start the shop's own processes, with no counters and no heartbeat of an earlier run."""
+    parts.empty_metrics(session.metrics_dir)
+    deafness.forget_last_run()
+    for program in parts.programs(session, web_socket=web_socket, workers=workers):
+        supervisor.start(program.name, program, grace_seconds=GRACE_SECONDS[program.name])
+
+
+def start_engines(session: Session, supervisor: Supervisor, *, connections_wanted: int) -> None:
+    """
+    Start the embedded engines side by side and wait until both answer; or wait for the servers set instead.
+
+    Raises: CannotStart, also for a PostgreSQL with too few connections and a Redis that throws keys away.
+    """
     engines: list[tuple[str, postgres.Postgres | valkey.Valkey]] = []
     if session.embeds_postgres:
-        engines.append(("postgres", embedded_postgres(session)))
+        engines.append(("postgres", embedded_postgres(session, connections_wanted=connections_wanted)))
     if session.embeds_valkey:
         engines.append(("valkey", embedded_valkey(session)))
     for _, engine in engines:
@@ -85,7 +99,7 @@ def start_engines(session: Session, supervisor: Supervisor) -> None:
     children = [supervisor.start(name, engine, grace_seconds=GRACE_SECONDS[name]) for name, engine in engines]
     for (_, engine), child in zip(engines, children, strict=True):
         engine.wait_ready(child)
-    check_postgres()
+    check_postgres(connections_wanted=connections_wanted)
     check_redis()
 
 
@@ -99,21 +113,24 @@ def embedded_valkey(session: Session) -> valkey.Valkey:
     )
 
 
-def embedded_postgres(session: Session) -> postgres.Postgres:
+def embedded_postgres(session: Session, *, connections_wanted: int) -> postgres.Postgres:
     return postgres.Postgres(
         data=session.postgres_data,
         port=session.ports["postgres"],
         password=session.services.secret("POSTGRES_PASSWORD"),
         account=accounts.engine_account(session.postgres_data, postgres.bin_directory()),
+        max_connections=max(postgres.MAX_CONNECTIONS, diagnosis.connections_to_allow(connections_wanted)),
         output=subprocess.PIPE,
     )
 
 
-def check_postgres() -> None:
-    """Wait for the database the settings name. Raises CannotStart."""
+def check_postgres(*, connections_wanted: int) -> None:
+    """Wait for the database the settings name; refuse one that is too small. Raises CannotStart."""
     if not processes.wait_until(_postgres_answers, REMOTE_SECONDS):
         where = _without_password(settings.DATABASE_URL)
         raise CannotStart(f"PostgreSQL at {where} (DATABASE_URL) does not answer", exit_code=UNREACHABLE)
+    if not (budget := diagnosis.connection_budget(connections_wanted)).ok:
+        raise CannotStart(f"PostgreSQL allows too few connections: {budget.detail}; {budget.fix}")
 
 
 def _postgres_answers() -> bool:
@@ -164,5 +181,9 @@ def announce(session: Session, supervisor: Supervisor, base_url: str) -> None:
         raise CannotStart(f"{base_url}/readyz is not well after {READY_SECONDS:.0f} s; its log is above", exit_code=1)
     sys.stdout.write(f"ready {base_url}\n")
     sys.stdout.flush()
-    sys.stderr.write(welcome.box(welcome.lines(base_url, metrics_url, session.services.values)))
+
+
+def show_doors(session: Session) -> None:
+    values = session.services.values
+    sys.stderr.write(welcome.box(welcome.lines(values["web_url"], values["metrics_url"], values)))
     sys.stderr.flush()

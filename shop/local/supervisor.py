@@ -96,7 +96,10 @@ class Supervisor:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Turn signals into StopRequested, and stop every part at the end, whatever the end was."""
-        before = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
+        before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        for number in STOP_SIGNALS:
+            if number != signal.SIGHUP or before[number] != signal.SIG_IGN:  # nohup means it
+                signal.signal(number, self._on_signal)
         try:
             yield
         except StopRequested:

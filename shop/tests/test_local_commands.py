@@ -108,3 +108,15 @@ def test_up_refuses_a_redis_that_evicts(running_shop: RunningShop, tmp_path: Pat
             client.config_set("maxmemory-policy", "noeviction")
     assert done.returncode == 2
     assert "Redis evicts any key (maxmemory-policy allkeys-lru): set it to noeviction" in done.stderr
+
+
+def test_up_refuses_a_database_with_too_few_connections(running_shop: RunningShop, tmp_path: Path) -> None:
+    done = run_manage(
+        *("up", "--port", str(ports.free_port())),
+        data_dir=tmp_path / "shop",
+        DATABASE_URL=running_shop.database_url,
+        SHOP_WEB_THREADS="60",
+    )
+    assert done.returncode == 2
+    assert "PostgreSQL allows too few connections: 132 needed by web and commands, " in done.stderr
+    assert ", 80 may be used; raise max_connections" in done.stderr

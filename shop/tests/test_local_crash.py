@@ -108,11 +108,11 @@ def test_kill_9_of_everything_loses_nothing(own_shop: RunningShop) -> None:
 
 def test_up_takes_over_from_orphans_of_a_killed_supervisor(own_shop: RunningShop) -> None:
     """Frozen orphans cannot follow the kernel's signal; the next `up` must not work beside them."""
-    orphans = [*own_shop.part("worker"), *own_shop.part("valkey-server")]
+    orphans = [pid for name in ("web", "worker", "valkey-server") for pid in own_shop.part(name)]
     for pid in orphans:
         os.kill(pid, signal.SIGSTOP)
     os.kill(own_shop.child.pid, signal.SIGKILL)
-    again = start_shop(own_shop.data_dir)
+    again = start_shop(own_shop.data_dir, port=int(own_shop.base_url.rpartition(":")[2]))  # which the web still holds
     try:
         assert not set(orphans) & set(again.everything())
     finally:
