@@ -24,7 +24,8 @@ class OwnAccount(Endpoint):
 
     def missing(self, user_id: int) -> Exception:
         """Return what a missing wallet means: nobody there, or a token that outlived its user."""
-        return InvalidToken() if user_id == self.caller.user_id else UserNotFound()
+        is_own = user_id == self.caller.user_id and not self.caller.is_staff
+        return InvalidToken() if is_own else UserNotFound()
 
 
 class ShowBalance(OwnAccount):

@@ -6,6 +6,9 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 
+HIGHEST_PRICE = 1_000_000_000  # minor units; 50 lines of 1,000 pieces still fit a 64-bit total
+
+
 class Product(models.Model):
     """A thing on offer; a hidden one does not exist for customers. `popularity` is refreshed by the clock."""
 
@@ -23,7 +26,7 @@ class Product(models.Model):
         verbose_name = _("product")
         verbose_name_plural = _("products")
         constraints = [
-            models.CheckConstraint(condition=Q(price__gte=0), name="product_price_not_negative"),
+            models.CheckConstraint(condition=Q(price__gte=0, price__lte=HIGHEST_PRICE), name="product_price_in_range"),
             models.CheckConstraint(condition=Q(popularity__gte=0), name="product_popularity_not_negative"),
         ]
         indexes = [

@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='product',
-            constraint=models.CheckConstraint(condition=models.Q(('price__gte', 0)), name='product_price_not_negative'),
+            constraint=models.CheckConstraint(condition=models.Q(('price__gte', 0), ('price__lte', 1000000000)), name='product_price_in_range'),
         ),
         migrations.AddConstraint(
             model_name='product',
