@@ -80,14 +80,30 @@ def drain(stage: Stage) -> int:
     Repeats: harmless.
     """
     total = 0
+    deadline = time.monotonic() + RUN_SECONDS
     while True:
         with _sole_drainer(stage.name) as is_sole:
             if not is_sole:
                 return total
-            total += _run_batches(stage)
+            claimed, is_empty = _run_batches(stage, deadline)
+        total += claimed
         # A wake-up may have bounced off while we held the lock; it left its flag, because only the holder clears it.
-        if not wakeups.is_flag_set(stage.name):
+        if is_empty and not wakeups.is_flag_set(stage.name):
             return total
+        if time.monotonic() >= deadline:
+            _hand_over(stage)
+            return total
+
+
+def _hand_over(stage: Stage) -> None:
+    """
+    Wake the stage for another worker, or for this one when it has looked at its signals.
+
+    Only now that the lock is free: a wake-up published earlier could bounce off this very drain. The flag is cleared
+    first, because one that is set already would swallow the wake-up.
+    """
+    wakeups.clear_flag(stage.name)
+    wakeups.publish(stage.name)
 
 
 @contextmanager
@@ -102,10 +118,13 @@ def _sole_drainer(name: str) -> Iterator[bool]:
             db.rows("SELECT pg_advisory_unlock(%s)", [key])
 
 
-def _run_batches(stage: Stage) -> int:
-    """Run batches, smaller after a failure and growing again, and note the run so that a crash in it is seen."""
+def _run_batches(stage: Stage, deadline: float) -> tuple[int, bool]:
+    """
+    Run batches, smaller after a failure and growing again, and note the run so that a crash in it is seen.
+
+    Return how many items were claimed, and whether that was all there is to do now.
+    """
     total, size = 0, _first_size(stage)
-    deadline = time.monotonic() + RUN_SECONDS
     put_off: list[int] = []
     is_done = False
     while not is_done and time.monotonic() < deadline:
@@ -118,13 +137,13 @@ def _run_batches(stage: Stage) -> int:
             total += len(claim.taken)
             is_done = len(claim.taken) < size
             size = min(size * 2, settings.BATCH_SIZE)
-        elif isinstance(error, (*db.TROUBLE, Busy)):
-            is_done = True  # a lock, a time-out, a lost database: nobody's fault, the next wake-up tries again
+        elif isinstance(error, (*db.TROUBLE, Busy)) or not claim.taken:
+            is_done = True  # a lock, a time-out, a lost database, no item to blame: the next wake-up tries again
         else:
             size = _after_failure(stage, claim, error)
     _note_end(stage.name)
-    wakeups.publish(*stage.then if total else (), *() if is_done else (stage.name,))
-    return total
+    wakeups.publish(*stage.then if total else ())
+    return total, is_done
 
 
 def _run(stage: Stage, claim: Claim) -> Exception | None:

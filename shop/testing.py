@@ -133,7 +133,7 @@ def django_db_setup(
     """Make the test database always: pytest-django makes it only for tests that ask for it by its own fixtures."""
     keep = request.config.getvalue("reuse_db") and not request.config.getvalue("create_db")
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, aliases={"default"}, keepdb=keep)
+        made = setup_databases(verbosity=0, interactive=False, keepdb=keep)
     yield
     if not keep:
         with django_db_blocker.unblock():
@@ -164,7 +164,7 @@ def _empty() -> None:
     """Empty the tables and the three Redis databases, and close the breaker that a test may have left open."""
     known = [name for name in connection.introspection.django_table_names() if name not in KEPT]
     full = [
-        *(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in known if name != "balance_account"),
+        *(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in known if name != "balance_account"),  # noqa: S608
         "SELECT 'balance_account' WHERE EXISTS (SELECT FROM balance_account WHERE kind = 'wallet')",
     ]
     if names := [name for (name,) in db.rows(" UNION ALL ".join(full))]:
@@ -179,7 +179,7 @@ def _empty() -> None:
 def redis_at(name: str, url: str) -> Iterator[None]:
     """Point one of the Redis clients (`gate`, `cached`, `flags`) to another server, with a breaker of its own."""
     client = redis_connections._client(url, settings.REDIS_TIMEOUT_SECONDS)
-    with mock.patch.object(redis_connections, name, lambda: client):
+    with mock.patch.object(redis_connections, name, return_value=client):
         redis_connections.breaker._note(failed=False)
         try:
             yield
@@ -216,7 +216,7 @@ LOCKED_AS = {
 """Note [Lock order] in shop/db.py. Other tables have no rows that two flows write."""
 
 LOCKING = re.compile(
-    rf"""
+    r"""
     (?P<key>pg_try_advisory_xact_lock) | (?P<stage>pg_advisory_xact_lock)
     | \bINSERT\s+INTO\s+"?(?P<inserted>\w+)"? | \b(?P<upsert>DO\s+UPDATE)\b
     | \b(?P<select>FOR\s+(?:NO\s+KEY\s+)?UPDATE)\b (?:\s+OF\s+"?(?P<of>\w+)"?)?
