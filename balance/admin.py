@@ -42,9 +42,7 @@ def adjustment_changes(wallet: Wallet, data: dict[str, Any]) -> list[Change]:
 
 
 def adjust(wallet: Wallet, data: dict[str, Any]) -> None:
-    flows.adjust_balance(
-        user_id=wallet.user_id, amount=data["amount"], reason=data["reason"], now=timezone.now()
-    )
+    flows.adjust_balance(user_id=wallet.user_id, amount=data["amount"], reason=data["reason"], now=timezone.now())
 
 
 ADJUSTMENT = Confirmation(

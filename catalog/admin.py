@@ -51,9 +51,7 @@ def restock_changes(product: Product, data: dict[str, Any]) -> list[Change]:
 
 
 def restock(product: Product, data: dict[str, Any]) -> None:
-    flows.restock(
-        product_id=product.pk, quantity=data["quantity"], reason=data["reason"], now=timezone.now()
-    )
+    flows.restock(product_id=product.pk, quantity=data["quantity"], reason=data["reason"], now=timezone.now())
 
 
 RESTOCK = Confirmation(

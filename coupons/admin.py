@@ -98,7 +98,6 @@ class CampaignRows(RowsFromFile):
             raise ValidationError(gettext(QuantityTooLow.detail))
 
 
-
 class OpenFilter(admin.SimpleListFilter):
     title = _("state")
     parameter_name = "state"

@@ -24,8 +24,6 @@ admin.site.unregister(Group)
 admin.site.unregister([OutstandingToken, BlacklistedToken])
 
 
-
-
 class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # the theme is not typed
     """A new password ends every session the old one began."""
 

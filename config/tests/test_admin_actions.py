@@ -4,21 +4,17 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
 from django.test import Client
 
-import config.admin_urls
 from balance.models import Transfer, Wallet
 from catalog.models import Product, Stock, StockMovement
 from config.tests.admin_rows import Rows, make_rows
+from config.tests.operating import history, said, send, signed_in
 from coupons.models import Campaign, Issuance
 from orders.models import Order, OrderHistory
-from shop import accounts, throttle
-from shop.errors import InvalidCredentials
-from shop.models import ParkedItem, User
+from shop.models import User
 
 pytestmark = pytest.mark.django_db
 
@@ -32,22 +28,7 @@ def rows() -> Rows:
 
 @pytest.fixture
 def operator() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-def send(client: Client, address: str, **fields: Any) -> HttpResponse:
-    """Send an action's form as the page would, with a key of its own, and follow to the page after it."""
-    return client.post(address, {"key": str(uuid.uuid4()), "reason": "a customer asked"} | fields, follow=True)
-
-
-def said(answer: Any) -> list[str]:
-    return [str(message) for message in answer.context["messages"]]
-
-
-def history() -> list[tuple[str, str]]:
-    return list(LogEntry.objects.order_by("pk").values_list("content_type__model", "change_message"))
+    return signed_in(User.objects.create_superuser("root"))
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------
@@ -72,7 +53,7 @@ def test_order_page_shows_what_belongs_to_the_order(rows: Rows, operator: Client
 @pytest.mark.parametrize("what", ["id", "request id", "name in capitals"])
 def test_an_order_is_found(what: str, rows: Rows, operator: Client) -> None:
     make_rows(2)
-    term = {"id": rows.order.pk, "request id": rows.order.request_id, "name in capitals": "CUSTOMER1"}[what]
+    term = {"id": str(rows.order.pk), "request id": rows.order.request_id, "name in capitals": "CUSTOMER1"}[what]
     listed = operator.get("/admin/orders/order/", {"q": term}).context["cl"].result_list
     assert [order.pk for order in listed] == [rows.order.pk]
 
@@ -240,21 +221,18 @@ def test_terms_are_frozen_once_issued_and_the_rest_is_not(rows: Rows, operator: 
     assert 'name="discount_value"' not in operator.get(address).text
 
 
-def test_terms_freeze_while_the_form_is_open(rows: Rows, operator: Client) -> None:
+def test_terms_freeze_while_the_form_is_open(rows: Rows, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow decides under the row lock; here the coupon goes between the form's reading and its saving."""
     Campaign.objects.update(issued=0)
-    page = config.admin_urls.admin.site._registry[Campaign]
-    original = page.save_model
+    page = admin.site._registry[Campaign]
+    save = page.save_model
 
-    def issue_then_save(*args: Any, **kwargs: Any) -> None:
+    def issue_then_save(*args: Any) -> None:
         Campaign.objects.update(issued=1)
-        original(*args, **kwargs)
+        save(*args)
 
-    page.save_model = issue_then_save
-    try:
-        answer = operator.post(f"/admin/coupons/campaign/{rows.campaign.pk}/change/", CAMPAIGN, follow=True)
-    finally:
-        del page.save_model
+    monkeypatch.setattr(page, "save_model", issue_then_save)
+    answer = operator.post(f"/admin/coupons/campaign/{rows.campaign.pk}/change/", CAMPAIGN, follow=True)
     assert said(answer) == [
         "The terms are frozen. Coupons of this campaign have been issued; make a new campaign instead."
     ]
@@ -287,177 +265,3 @@ def test_close_ends_a_campaign_now(rows: Rows, operator: Client) -> None:
     assert said(send(operator, f"/admin/coupons/campaign/{rows.campaign.pk}/close/")) == ["Done: Close now"]
     assert Campaign.objects.get().closes_at < rows.campaign.closes_at
     assert history() == [("campaign", "Close now: a customer asked")]
-
-
-# --- the kernel -----------------------------------------------------------------------------------------------------
-
-
-def test_retry_lets_a_parked_item_be_claimed_again(rows: Rows, operator: Client) -> None:
-    fields = {"action": "retry", "_selected_action": [rows.parked.pk]}
-    answer = operator.post("/admin/shop/parkeditem/", fields, follow=True)
-    assert said(answer) == ["1 item will be tried again."]
-    parked = ParkedItem.objects.get()
-    assert parked.parked_until is not None
-    assert parked.attempts == 0
-    assert history() == [("parkeditem", "Retried by an operator.")]
-
-
-def test_a_new_user_has_a_wallet(operator: Client) -> None:
-    fields = {"username": "newcomer", "usable_password": "false"}
-    assert operator.post("/admin/shop/user/add/", fields).status_code == 302
-    assert Wallet.objects.get().user.username == "newcomer"
-
-
-def test_a_name_in_other_case_is_taken(rows: Rows, operator: Client) -> None:
-    answer = operator.post("/admin/shop/user/add/", {"username": "CUSTOMER1", "usable_password": "false"})
-    assert list(answer.context["adminform"].form.errors) == ["username"]
-    assert User.objects.filter(username__iexact="customer1").count() == 1
-
-
-def test_disabling_a_user_ends_their_sessions(rows: Rows, operator: Client) -> None:
-    operator.post(f"/admin/shop/user/{rows.user.pk}/change/", {"username": "customer1"})
-    user = User.objects.get(pk=rows.user.pk)
-    assert (user.is_active, user.token_generation) == (False, 1)
-
-
-def test_a_new_password_ends_the_sessions_of_the_old_one(rows: Rows, operator: Client) -> None:
-    word = "four-horses-9-boats"
-    fields = {"password1": word, "password2": word, "usable_password": "true", "set-password": "yes"}
-    assert operator.post(f"/admin/shop/user/{rows.user.pk}/password/", fields).status_code == 302
-    user = User.objects.get(pk=rows.user.pk)
-    assert (user.check_password(word), user.token_generation) == (True, 1)
-
-
-def test_an_own_new_password_ends_the_sessions_of_the_old_one(rows: Rows) -> None:
-    user = User.objects.create_user("clerk", password="old-boats-7-horses", is_staff=True)
-    client, word = Client(), "four-horses-9-boats"
-    client.force_login(user)
-    wrong = {"old_password": "wrong", "new_password1": word, "new_password2": word}
-    assert client.post("/admin/password_change/", wrong).status_code == 200
-    assert User.objects.get(pk=user.pk).token_generation == 0
-    assert client.post("/admin/password_change/", wrong | {"old_password": "old-boats-7-horses"}).status_code == 302
-    assert User.objects.get(pk=user.pk).token_generation == 1
-
-
-def test_the_admin_and_the_api_count_failed_logins_together() -> None:
-    name, word = f"clerk-{uuid.uuid4().hex}", "four-horses-9-boats"
-    User.objects.create_user(name, password=word, is_staff=True)
-    for _ in range(throttle.LOGINS.burst - 1):
-        with pytest.raises(InvalidCredentials):
-            accounts.obtain_tokens(username=name.upper(), password="wrong")
-    answers = [
-        Client().post("/admin/login/", {"username": name, "password": password}) for password in (word, "wrong", word)
-    ]
-    assert [answer.status_code for answer in answers] == [302, 200, 200]
-    [message] = answers[2].context["form"].non_field_errors()
-    assert message.startswith("Too many failed tries. Wait ")
-
-
-def test_only_a_superuser_hands_out_rights_or_touches_staff(rows: Rows) -> None:
-    clerk = User.objects.create_user("clerk", is_staff=True)
-    clerk.user_permissions.set(permissions("shop", "view_user", "change_user"))
-    boss = User.objects.create_superuser("boss")
-    client = Client()
-    client.force_login(clerk)
-    grab = {"username": "customer1", "is_active": "on", "is_staff": "on", "is_superuser": "on"}
-    assert client.post(f"/admin/shop/user/{rows.user.pk}/change/", grab).status_code == 302
-    user = User.objects.get(pk=rows.user.pk)
-    assert (user.is_staff, user.is_superuser) == (False, False)
-    for address in (f"/admin/shop/user/{boss.pk}/change/", f"/admin/shop/user/{boss.pk}/password/"):
-        assert client.post(address, grab).status_code == 403, address
-    assert client.post(f"/admin/shop/user/{clerk.pk}/change/", grab).status_code == 403
-
-
-def permissions(app_label: str, *names: str) -> Any:
-    return Permission.objects.filter(content_type__app_label=app_label, codename__in=names)
-
-
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def preview(client: Client, address: str, text: str) -> Any:
-    upload = SimpleUploadedFile("rows.csv", text.encode("utf-8-sig"), "text/csv")
-    return client.post(address + "import/", {"import_file": upload, "format": "0", "resource": ""})
-
-
-def import_rows(client: Client, address: str, text: str) -> Any:
-    confirm = preview(client, address, text).context["confirm_form"]
-    return client.post(address + "process_import/", confirm.initial, follow=True)
-
-
-PRODUCTS = "/admin/catalog/product/"
-HEAD = "sku,name,description,category,price,image_url,is_hidden\n"
-TWO_ROWS = HEAD + "SKU-1,Renamed,,desk,1,,0\nSKU-9,마우스,,desk,2000,,0\n"
-
-
-def test_product_file_is_previewed_and_saves_nothing_yet(rows: Rows, operator: Client) -> None:
-    result = preview(operator, PRODUCTS, TWO_ROWS).context["result"]
-    assert [row.import_type for row in result.rows] == ["update", "new"]
-    assert list(Product.objects.values_list("name", flat=True)) == ["Keyboard 1"]
-
-
-def test_product_file_is_saved_when_confirmed_and_leaves_stock_alone(rows: Rows, operator: Client) -> None:
-    import_rows(operator, PRODUCTS, TWO_ROWS)
-    saved = Product.objects.order_by("pk").values_list("sku", "name", "price", "stock__available")
-    assert list(saved) == [("SKU-1", "Renamed", 1, 8), ("SKU-9", "마우스", 2000, 0)]
-
-
-def test_bad_rows_of_a_product_file_are_named(rows: Rows, operator: Client) -> None:
-    result = preview(operator, PRODUCTS, HEAD + "SKU-8,,,desk,5,,0\nSKU-9,Mouse,,desk,-5,,0\n").context["result"]
-    assert [row.number for row in result.invalid_rows] == [1, 2]
-    assert result.invalid_rows[0].field_specific_errors.keys() == {"name"}
-
-
-def test_products_are_exported_for_excel(rows: Rows, operator: Client) -> None:
-    Product.objects.update(name="=무선 이어폰")
-    fields = {"format": "0", "resource": "", **dict.fromkeys(HEAD.strip().split(","), "on")}
-    content = operator.post(PRODUCTS + "export/", fields).content
-    assert content.startswith(b"\xef\xbb\xbfsku,name")
-    assert "SKU-1,무선 이어폰,".encode() in content  # the formula is defused
-
-
-CAMPAIGNS = "/admin/coupons/campaign/"
-TERMS = (
-    "id,name,discount_type,discount_value,max_discount,min_order_amount,valid_days,total_quantity,opens_at,closes_at\n"
-)
-WHEN = "2026-03-02 09:00:00,2026-03-03 09:00:00\n"
-
-
-def test_campaign_file_goes_through_the_flow(rows: Rows, operator: Client) -> None:
-    import_rows(operator, CAMPAIGNS, TERMS + f",Autumn,percent,10,,0,30,500,{WHEN}")
-    campaign = Campaign.objects.order_by("pk").last()
-    assert (campaign.name, campaign.discount_value, campaign.gate_version > 0) == ("Autumn", 10, True)
-    assert campaign.opens_at.isoformat() == "2026-03-02T00:00:00+00:00"
-
-
-@pytest.mark.parametrize(
-    "row",
-    ["{id},Spring,fixed,900,,0,30,100,", "{id},Spring,fixed,500,,0,30,0,", "987654,Spring,fixed,500,,0,30,100,"],
-    ids=["frozen terms", "less than issued", "unknown id"],
-)
-def test_campaign_file_shows_in_the_preview_what_the_flow_would_refuse(row: str, rows: Rows, operator: Client) -> None:
-    answer = preview(operator, CAMPAIGNS, TERMS + row.format(id=rows.campaign.pk) + WHEN)
-    result = answer.context["result"]
-    assert len(result.invalid_rows) + len(result.error_rows) == 1
-    assert Campaign.objects.get().discount_value == 500
-
-
-def test_a_row_refused_after_the_preview_is_named(rows: Rows, operator: Client) -> None:
-    Campaign.objects.update(issued=0)
-    text = TERMS + f"{rows.campaign.pk},Spring,fixed,900,,0,30,100,{WHEN}"
-    confirm = preview(operator, CAMPAIGNS, text).context["confirm_form"]
-    Campaign.objects.update(issued=1)
-    answer = operator.post(CAMPAIGNS + "process_import/", confirm.initial, follow=True)
-    assert said(answer)[0] == "Not saved, because the shop refused them: rows 1"
-    assert Campaign.objects.get().discount_value == 500
-
-
-def test_import_needs_the_right_to_add_and_to_change(rows: Rows) -> None:
-    clerk = User.objects.create_user("clerk", is_staff=True)
-    client = Client()
-    client.force_login(clerk)
-    clerk.user_permissions.set(permissions("catalog", "view_product", "change_product"))
-    assert client.get(PRODUCTS + "import/").status_code == 403
-    assert client.get(PRODUCTS + "export/").status_code == 200
-    clerk.user_permissions.set(permissions("catalog", "view_product", "change_product", "add_product"))
-    assert client.get(PRODUCTS + "import/").status_code == 200

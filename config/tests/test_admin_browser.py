@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def account(running_shop: RunningShop) -> None:
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [sys.executable, "manage.py", "createsuperuser", "--noinput", f"--username={NAME}", "--email=a@shop.example"],
         cwd=ROOT,
         env=running_shop.env | {"DJANGO_SUPERUSER_PASSWORD": PASSWORD},

@@ -63,7 +63,7 @@ def test_a_card_says_when_it_stopped_counting() -> None:
 
 def test_a_user_is_found_by_name_in_any_case_and_width() -> None:
     user = User.objects.create_user("Kim5")
-    wide = "ＫＩＭ５"  # noqa: RUF001 - that is the point
+    wide = "ＫＩＭ５"
     assert [find_user_ids(word) for word in ("kim5", wide, "kim")] == [[user.pk], [user.pk], []]
 
 
@@ -80,7 +80,7 @@ class Explained:
 
     plan = ""
 
-    def __call__(self, execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+    def __call__(self, execute, sql, params, many, context):
         if sql.startswith("SELECT"):
             with connection.connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN {sql}", params)
