@@ -47,7 +47,10 @@ class ListTransfers(OwnAccount):
         query = read_query(request, cursors.PAGE_PARAMETERS)
         scope = f"{queries.TRANSFERS_SCOPE}/{user_id}"
         position = cursors.decode(query["cursor"], scope) if query["cursor"] else None
-        page = queries.list_transfers(user_id=user_id, size=query["size"], position=position)
+        try:
+            page = queries.list_transfers(user_id=user_id, size=query["size"], position=position)
+        except UserNotFound:
+            raise self.missing(user_id) from None
         return cursors.listed(request, query, page, scope)
 
 

@@ -30,6 +30,7 @@ def list_transfers(*, user_id: int, size: int, position: cursors.Position | None
     Return a page of a user's transfers, newest first; amounts are signed as the wallet sees them.
 
     Shapes: size 1..100.  Units: minor units.
+    Raises: UserNotFound.
     """
     backward = position is not None and position.backward
     comparison, direction = (">", "ASC") if backward else ("<", "DESC")
@@ -47,8 +48,10 @@ def list_transfers(*, user_id: int, size: int, position: cursors.Position | None
     ]
     found = db.rows(
         f"{' UNION ALL '.join(sides)} ORDER BY id {direction} LIMIT %(limit)s",
-        {"user_id": user_id, "limit": size + 1, "row_id": position.row_id if position else 0},
+        {"user_id": min(user_id, 2**63 - 1), "limit": size + 1, "row_id": position.row_id if position else 0},
     )
+    if not found:
+        get_balance(user_id=user_id)  # a wallet without transfers, or nobody there
     names = ("transfer_id", "kind", "amount", "balance_after", "order_id", "created_at")
     rows = [dict(zip(names, row, strict=True)) for row in found]
     return cursors.cut(rows, [(row[0], row[0]) for row in found], size=size, position=position)

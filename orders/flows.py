@@ -23,6 +23,7 @@ from orders.errors import ISSUANCE_NOT_USABLE, OrderNotCancellable, OrderNotFoun
 from orders.pricing import LineRequest
 from orders.states import Status
 from shop import db, idempotency, pipeline, wakeups
+from shop.errors import InvalidToken
 from shop.idempotency import Key
 
 RESERVE_STOCK, REDEEM_COUPONS, TAKE_PAYMENTS, RELEASE = (
@@ -32,6 +33,7 @@ RESERVE_STOCK, REDEEM_COUPONS, TAKE_PAYMENTS, RELEASE = (
     "orders.release",
 )
 
+USER_EXISTS = "orders_order_user_id_e9b59eb1_fk_shop_user_id"
 CLAIM_WAIT = timedelta(seconds=30)  # how long an order waits for its coupon to arrive from the gate (FAULTS.md P15)
 
 
@@ -70,13 +72,15 @@ def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> Acc
     Units: money in minor units (int); quantity in pieces, 1..1,000.
     Transaction: opens one.  Locks: the idempotency key; no hot row.
     Repeats: the same key returns the first answer; without one each call places an order.
-    Raises: ProductNotFound, IssuanceNotUsable, IdempotencyKeyReused, IdempotencyKeyInFlight, DependencyUnavailable.
+    Raises: ProductNotFound, IssuanceNotUsable, InvalidToken (it outlived its user), IdempotencyKeyReused,
+        IdempotencyKeyInFlight, DependencyUnavailable.
     Source: API.md "Orders"; DESIGN.md "The order pipeline".
     """
     user_id, issuance_id = request.user_id, request.issuance_id
     # A claim still at the gate may be spent: asked before the transaction, because it asks Redis.
     is_claim = issuance_id is not None and is_claim_of(issuance_id=issuance_id, user_id=user_id)
-    with db.transaction(), idempotency.once(key, AcceptedOrder, now=now) as slot:
+    no_user = db.constraint_errors({USER_EXISTS: InvalidToken})  # deferred: it surfaces at COMMIT
+    with no_user, db.transaction(), idempotency.once(key, AcceptedOrder, now=now) as slot:
         if slot.fresh:  # a replay answers even if the product has gone since
             lines = pricing.price(request.lines, get_offers([line.product_id for line in request.lines]))
             if issuance_id is not None and not is_claim:

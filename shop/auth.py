@@ -76,10 +76,12 @@ def caller_of(request: HttpRequest) -> Caller:
     """Return who acts in this request. Raises NotAuthenticated, InvalidToken."""
     try:
         token = AccessToken(_bearer(request))  # type: ignore[arg-type]
-        user_id = int(token["user_id"])
-        return Caller(user_id=user_id, is_staff=token.payload.get("is_staff") is True)
-    except (TokenError, KeyError, ValueError) as error:
+        user_id = token["user_id"]
+    except (TokenError, KeyError) as error:
         raise InvalidToken from error
+    if type(user_id) is not int or not 0 < user_id < 2**63:
+        raise InvalidToken
+    return Caller(user_id=user_id, is_staff=token.payload.get("is_staff") is True)
 
 
 def spend(token: RefreshToken) -> None:

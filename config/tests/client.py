@@ -149,6 +149,7 @@ class Client:
         self.contract = contract
         self.seen: dict[int, int] = {}
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
 
     def get(self, path: str, *, token: str = "", **headers: str) -> Answer:
         return self.request("GET", path, token=token, headers=headers)
@@ -190,15 +191,21 @@ class Client:
             return Answer(response.status, response.headers, response.read())
         except (http.client.HTTPException, OSError):
             connection.close()
-            self._local.connection = None
             raise
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         """Return this thread's connection; a new one if the shop may have closed it meanwhile."""
         now, local = time.monotonic(), self._local
-        if getattr(local, "connection", None) is None or now - local.used_at > IDLE_SECONDS:
+        if not hasattr(local, "connection"):
             host, port = self.address.hostname or "", self.address.port
             local.connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+            self._connections.append(local.connection)
+        elif now - local.used_at > IDLE_SECONDS:
+            local.connection.close()  # it opens itself again
         local.used_at = now
         connection: http.client.HTTPConnection = local.connection
         return connection

@@ -49,7 +49,7 @@ class World:
         ((value,),) = self.rows(statement, *values)
         return value
 
-    def token(self, user_id: int, **claims: Any) -> str:
+    def token(self, user_id: int, /, **claims: Any) -> str:
         """Return an access token as the shop makes them; `claims` replace its own, None takes one out."""
         now = int(time.time())
         token = {"token_type": "access", "exp": now + 3_600, "iat": now, "jti": uuid.uuid4().hex, "user_id": user_id}
@@ -103,7 +103,7 @@ class World:
             "gate_version": 0,
         } | columns
         names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
-        statement = f"INSERT INTO coupons_campaign ({names}) VALUES ({marks}) RETURNING id"
+        statement = f"INSERT INTO coupons_campaign ({names}) VALUES ({marks}) RETURNING id"  # noqa: S608 - names of our own
         return int(self.one(statement, *row.values()))
 
     def coupon(self, customer: Customer, campaign_id: int) -> int:
@@ -138,7 +138,7 @@ class World:
             "balance_transfer", "catalog_stockmovement", "coupons_issuance", "orders_order", "shop_user",
             "shop_idempotencyrecord",
         )  # fmt: skip
-        wanted = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
+        wanted = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)  # noqa: S608 - likewise
         return self.rows(f"SELECT {wanted}")[0]
 
     def assert_audit_clean(self) -> None:
@@ -152,8 +152,10 @@ def contract() -> Contract:
 
 
 @pytest.fixture(scope="session")
-def client(running_shop: RunningShop, contract: Contract) -> Client:
-    return Client(running_shop.base_url, contract)
+def client(running_shop: RunningShop, contract: Contract) -> Iterator[Client]:
+    made = Client(running_shop.base_url, contract)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
