@@ -15,31 +15,22 @@ def data_dir_of(argv: list[str]) -> str | None:
     return None
 
 
-def open_session() -> None:
-    """Claim the data directory for `up` and settle every address, before the settings read them."""
-    from config import env  # noqa: PLC0415 - after --data-dir is known
-    from shop.local import errors, session  # noqa: PLC0415 - only `up` needs them
-
-    try:
-        session.open_session(env.data_dir())
-    except errors.CannotStart as error:
-        sys.exit(_told(error))
-
-
-def _told(error: Exception) -> int:
-    sys.stderr.write(f"{error}\n")
-    return 2
-
-
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     if (data_dir := data_dir_of(sys.argv)) is not None:
         os.environ["SHOP_DATA_DIR"] = data_dir
-    if sys.argv[1:2] == ["up"] and not {"-h", "--help"} & set(sys.argv):
-        open_session()
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - after --data-dir is known
 
-    execute_from_command_line(sys.argv)
+    from config import env  # noqa: PLC0415 - likewise
+    from shop.local import errors, session  # noqa: PLC0415 - likewise
+
+    try:
+        if sys.argv[1:2] == ["up"] and not {"-h", "--help"} & set(sys.argv):
+            session.open_session(env.data_dir(), metrics_port=env.read("SHOP_METRICS_PORT"))
+        execute_from_command_line(sys.argv)
+    except (env.BadEnvironment, errors.CannotStart) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from shop.local.services import Services
 class Session:
     """The data directory, claimed for this process until it ends."""
 
-    def __init__(self, data_dir: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, data_dir: Path, environ: Mapping[str, str], *, metrics_port: int) -> None:
         self.data_dir = data_dir
         self.lock = _claim(data_dir)
         self.services = Services(data_dir / "services.json")
@@ -28,7 +28,7 @@ class Session:
         self.ports = {
             "postgres": ports.free_port(self.services.port("postgres")),
             "valkey": ports.free_port(self.services.port("valkey")),
-            "metrics": int(environ.get("SHOP_METRICS_PORT") or 0) or ports.free_port(self.services.port("metrics")),
+            "metrics": metrics_port or ports.free_port(self.services.port("metrics")),
         }
         self.environment = self._environment(environ)
         self.services.put(ports=self.ports)
@@ -83,8 +83,8 @@ def _claim(data_dir: Path) -> IO[str]:
 current: Session | None = None
 
 
-def open_session(data_dir: Path) -> None:
+def open_session(data_dir: Path, *, metrics_port: int) -> None:
     """Claim the data directory for this process and put its addresses into the environment. Raises CannotStart."""
     global current  # manage.py opens it before Django, the `up` command finds it here
-    current = Session(data_dir, os.environ)
+    current = Session(data_dir, os.environ, metrics_port=metrics_port)
     os.environ.update(current.environment)
