@@ -1,6 +1,7 @@
 """The set-up behind `make`: when it does nothing, when it begins again, and what it says when it cannot."""
 
 import importlib.util
+import subprocess
 import sys
 import venv as standard_venv
 from pathlib import Path
@@ -32,7 +33,7 @@ def mark_installed(place: Path) -> Path:
 
 def test_nothing_is_done_when_nothing_has_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark_installed(place)
-    monkeypatch.setattr(venv.subprocess, "run", lambda *_, **__: pytest.fail("something was run"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something was run"))
     venv.main(["requirements.txt"])
 
 
