@@ -186,7 +186,7 @@ class Client:
     def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         connection = self._connection()
         try:
-            connection.request(method, path, body, {name: value for name, value in headers.items() if value})
+            connection.request(method, path, body, {name: text.encode("latin-1") for name, text in headers.items()})
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         except (http.client.HTTPException, OSError):
