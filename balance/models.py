@@ -63,8 +63,8 @@ class Transfer(models.Model):
     """
     `amount` moves from the debit to the credit account, once per `(kind, reference)`, for ever.
 
-    `balance_after` is the wallet's balance after it; `order_id` is set for payments and refunds only. The accounts have no
-    foreign key: see docs/decisions/0009.
+    `balance_after` is the wallet's balance after it; `order_id` is set for payments and refunds only. The accounts
+    have no foreign key: see docs/decisions/0009.
     """
 
     kind = models.CharField(_("kind"), max_length=16, choices=TransferKind)

@@ -124,7 +124,11 @@ def record_payments(payments: Sequence[Movement], *, now: datetime) -> None:
 
 @db.transaction_required
 def record_refunds(refunds: Sequence[Movement], *, now: datetime) -> None:
-    """Record refunds of orders from house revenue into locked wallets; else like `record_payments`."""
+    """
+    Record refunds of orders from house revenue into locked wallets; else like `record_payments`.
+
+    Transaction: requires one, which has locked the wallets.
+    """
     _record("refund", refunds, now=now)
 
 

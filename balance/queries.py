@@ -40,7 +40,7 @@ def list_transfers(*, user_id: int, size: int, position: cursors.Position | None
     sides = [
         f"""(SELECT id, kind, {sign}amount, balance_after, order_id, created_at FROM balance_transfer
              WHERE {side}_account_id = (SELECT account_id FROM balance_wallet WHERE user_id = %(user_id)s)
-             AND kind IN ({kinds}) {bound} ORDER BY id {direction} LIMIT %(limit)s)"""  # noqa: S608
+             AND kind IN ({kinds}) {bound} ORDER BY id {direction} LIMIT %(limit)s)"""  # noqa: S608 - see above
         for side, sign, kinds in (
             ("credit", "", "'charge', 'refund', 'adjustment'"),
             ("debit", "-", "'payment', 'adjustment'"),

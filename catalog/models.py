@@ -5,7 +5,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-
 HIGHEST_PRICE = 1_000_000_000  # minor units; 50 lines of 1,000 pieces still fit a 64-bit total
 
 

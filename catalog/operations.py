@@ -57,7 +57,7 @@ def take_stock(takings: Sequence[Taking], *, now: datetime) -> None:
 
 @db.transaction_required
 def give_stock_back(takings: Sequence[Taking], *, now: datetime) -> None:
-    """Release pieces that orders had reserved; else like `take_stock`. Locks: Stock by id."""
+    """Release what orders had reserved; else like `take_stock`. Transaction: requires one.  Locks: Stock by id."""
     # Not lock_stock: what is given back needs no decision, but the rows are still locked in key order.
     list(
         Stock.objects.filter(product__any={taking.product_id for taking in takings})
@@ -157,7 +157,7 @@ def record_sales(sales: Sequence[Sale]) -> None:
 
 @db.transaction_required
 def withdraw_sales(sales: Sequence[Sale]) -> None:
-    """Take the units and revenue of a cancelled order out of their day again. Else like `record_sales`."""
+    """Take a cancelled order's units out of their day again; else like `record_sales`. Transaction: requires one."""
     db.rows(
         """
         WITH given AS (

@@ -53,7 +53,7 @@ def set_up_logs(**_: Any) -> None:
 @signals.worker_ready.connect
 def announce_worker(**_: Any) -> None:
     """Let /readyz see the worker at once instead of after the first beat."""
-    from shop import tasks  # noqa: PLC0415
+    from shop import tasks  # noqa: PLC0415 - settings exist only now
 
     tasks.heartbeat.delay()
 
@@ -62,6 +62,6 @@ def announce_worker(**_: Any) -> None:
 def drop_dead_connections(**_: Any) -> None:
     """Check the kept connection before a task uses it: without this none of 15 tasks worked after a PostgreSQL restart
     (FAULTS.md 4.1)."""
-    from django.db import close_old_connections  # noqa: PLC0415
+    from django.db import close_old_connections  # noqa: PLC0415 - settings exist only now
 
     close_old_connections()

@@ -190,7 +190,7 @@ def record_claims(*, claim: pipeline.Claim, now: datetime) -> None:
 
 
 def first_unrecorded(*, skip: list[int]) -> int | None:
-    """Return the claim that `record_claims` would take first."""
+    """Return the claim that `record_claims` would take first. Transaction: none."""
     return next((item.issuance_id for item in gate.list_claims(limit=1, skip=skip)), None)
 
 

@@ -52,14 +52,15 @@ def lock_campaign(campaign_id: int) -> Campaign:
 
 @db.transaction_required
 def outdate_gate(campaign: Campaign) -> int:
-    """Raise a locked campaign's gate version: every older gate is outdated from this commit on."""
+    """Raise a locked campaign's gate version: older gates are outdated at the commit. Transaction: requires one."""
     campaign.gate_version += 1
     campaign.save(update_fields=["gate_version"])
     return campaign.gate_version
 
 
+@db.transaction_required
 def next_gate_epoch() -> int:
-    """Return the number space for the issuance ids of a gate about to be built."""
+    """Return the number space for the issuance ids of a gate about to be built. Transaction: requires one."""
     return int(db.rows("SELECT nextval('coupons_gate_epoch')")[0][0])
 
 
@@ -123,7 +124,11 @@ def _insert(
 
 @db.transaction_required
 def next_issuance_id() -> int:
-    """Return an id for an issuance that does not come from the gate (below 2^32, see coupons 0002)."""
+    """
+    Return an id for an issuance that does not come from the gate (below 2^32, see coupons 0002).
+
+    Transaction: requires one.
+    """
     return int(db.rows("SELECT nextval(pg_get_serial_sequence('coupons_issuance', 'id'))")[0][0])
 
 

@@ -49,7 +49,7 @@ def tokens_for(user: User) -> dict[str, Any]:
 def read_refresh(text: str) -> RefreshToken:
     """Return the refresh token in `text`, checked against the blacklist. Raises InvalidToken."""
     try:
-        return RefreshToken(text)  # type: ignore[arg-type]
+        return RefreshToken(text)  # type: ignore[arg-type]  # annotated as a token, takes its text
     except TokenError as error:
         raise InvalidToken from error
 
@@ -75,7 +75,7 @@ class BearerToken(BaseAuthentication):
 def caller_of(request: HttpRequest) -> Caller:
     """Return who acts in this request. Raises NotAuthenticated, InvalidToken."""
     try:
-        token = AccessToken(_bearer(request))  # type: ignore[arg-type]
+        token = AccessToken(_bearer(request))  # type: ignore[arg-type]  # annotated as a token, takes its text
         user_id = token["user_id"]
     except (TokenError, KeyError) as error:
         raise InvalidToken from error

@@ -108,7 +108,7 @@ class ShopCommand(BaseCommand):
             yield lambda _: None
             return
         from rich.console import Console  # noqa: PLC0415 - 60 ms nobody without a terminal should pay
-        from rich.progress import Progress  # noqa: PLC0415
+        from rich.progress import Progress  # noqa: PLC0415 - likewise
 
         with Progress(console=Console(stderr=True), transient=True) as bars:  # rich itself honours NO_COLOR
             task = bars.add_task(description, total=total)

@@ -208,7 +208,8 @@ def _check_media_type(request: HttpRequest) -> None:
     media_type, _separator, parameters = request.META.get("CONTENT_TYPE", "").partition(";")
     charset = parameters.lower().replace('"', "").strip()
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
-    if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8") or encoding != "identity":
+    is_json = media_type.strip().lower() == "application/json"
+    if not is_json or charset not in ("", "charset=utf-8") or encoding != "identity":
         raise UnsupportedMediaType
 
 
@@ -319,5 +320,3 @@ def read_query(request: HttpRequest, parameters: Mapping[str, Parameter]) -> dic
             values[name] = parameters[name].parse(text, f"?{name}", found)
     found.raise_if_any()
     return values
-
-

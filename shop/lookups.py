@@ -8,7 +8,7 @@ from django.db.models import BigAutoField, BigIntegerField, ForeignKey, Lookup
 @BigIntegerField.register_lookup
 @BigAutoField.register_lookup
 @ForeignKey.register_lookup
-class OneOf(Lookup):  # type: ignore[type-arg]
+class OneOf(Lookup):
     """
     `column = ANY(array)`, for integer ids.
 
@@ -18,6 +18,6 @@ class OneOf(Lookup):  # type: ignore[type-arg]
     lookup_name = "any"
     prepare_rhs = False
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, params = self.process_lhs(compiler, connection)
-        return f"{left} = ANY(%s)", [*params, list(self.rhs)]
+        return f"{left} = ANY(%s)", (*params, list(self.rhs))

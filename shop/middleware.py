@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from shop import metrics
 
@@ -30,24 +30,25 @@ class Observe:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.perf_counter()
-        request.request_id = request_id_of(request.META)  # type: ignore[attr-defined]
+        request_id = request_id_of(request.META)
+        request.request_id = request_id  # type: ignore[attr-defined]  # ours; read back with getattr
         request.get_host()  # raises DisallowedHost for a host the shop does not answer to
         response = self.get_response(request)
-        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
-        if not response.streaming:
-            response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+        response["X-Request-Id"] = request_id
+        if isinstance(response, HttpResponse):  # else it streams
+            response["Content-Length"] = str(len(response.content))
             if request.method == "HEAD":
-                response.content = b""  # type: ignore[attr-defined]
-        self._report(request, response, time.perf_counter() - began)
+                response.content = b""
+        self._report(request, response, request_id=request_id, seconds=time.perf_counter() - began)
         return response
 
-    def _report(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    def _report(self, request: HttpRequest, response: HttpResponseBase, *, request_id: str, seconds: float) -> None:
         route = request.resolver_match.route if request.resolver_match else "unknown"
         metrics.observe(method=request.method or "", route=route, status=response.status_code, seconds=seconds)
         if response.status_code >= 500 or seconds > 1.0:
             log.warning(
                 "slow_or_failed",
-                request_id=request.request_id,  # type: ignore[attr-defined]
+                request_id=request_id,
                 method=request.method,
                 path=request.path,
                 status=response.status_code,

@@ -252,7 +252,7 @@ def _refusals(kinds: Iterable[type[errors.Failure]]) -> dict[str, Json]:
 # --- with drf-spectacular -------------------------------------------------------------------------------------------
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # theirs
     """How `shop.auth.BearerToken` is called in the document."""
 
     target_class = "shop.auth.BearerToken"
@@ -347,7 +347,7 @@ def build() -> Json:
     """
     autodiscover_modules("schema")
     GENERATOR_STATS.reset()
-    document: Json = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document: Json = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # theirs
     if GENERATOR_STATS:
         raise BadDocument("drf-spectacular has warnings or errors, see above")
     for kind in all_refusals():

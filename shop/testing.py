@@ -164,7 +164,7 @@ def _empty() -> None:
     """Empty the tables and the three Redis databases, and close the breaker that a test may have left open."""
     known = [name for name in connection.introspection.django_table_names() if name not in KEPT]
     full = [
-        *(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in known if name != "balance_account"),  # noqa: S608
+        *(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in known if name != "balance_account"),  # noqa: S608 - tables of ours
         "SELECT 'balance_account' WHERE EXISTS (SELECT FROM balance_account WHERE kind = 'wallet')",
     ]
     if names := [name for (name,) in db.rows(" UNION ALL ".join(full))]:

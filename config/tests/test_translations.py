@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from babel.messages import Catalog
 from django.test import Client
 from django.utils import translation
 
@@ -22,7 +23,7 @@ def test_catalogue_has_nothing_missing_fuzzy_or_with_other_placeholders() -> Non
 
 
 def test_faults_are_found() -> None:
-    catalog = translations.Catalog(locale="ko")
+    catalog = Catalog(locale="ko")
     catalog.add("one %(count)s", "하나 %(number)s")
     catalog.add("two")
     catalog.add("three", "셋", flags=["fuzzy"])

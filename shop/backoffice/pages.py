@@ -119,7 +119,8 @@ class SavedByFlow(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        return self._refusable(request, lambda: self._changeform_view(request, object_id, form_url, extra_context))  # type: ignore[attr-defined]
+        page: Any = self  # Django's page without the transaction around it; in no stub
+        return self._refusable(request, lambda: page._changeform_view(request, object_id, form_url, extra_context))
 
     def _refusable(self, request: HttpRequest, save: Callable[[], HttpResponse]) -> HttpResponse:
         try:

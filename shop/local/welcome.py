@@ -23,7 +23,7 @@ def find_token(base_url: str, login: dict[str, str]) -> str | None:
         f"{base_url}/auth/token", data=json.dumps(login).encode(), headers={"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - our own URL
             return str(json.load(answer)["access"])
     except (OSError, ValueError, KeyError):
         return None
