@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.utils.connection import ConnectionDoesNotExist
+
+UNDEFINED_TABLE = "42P01"
 
 
 class Exit(IntEnum):
@@ -83,6 +85,10 @@ class ShopCommand(BaseCommand):
             if not is_unreachable(error):
                 raise
             raise CommandFailed(no_database(error), exit_code=Exit.UNREACHABLE) from error
+        except ProgrammingError as error:
+            if getattr(error.__cause__, "sqlstate", None) != UNDEFINED_TABLE:
+                raise
+            raise CommandFailed("the database has not all tables yet: python manage.py migrate") from error
         except redis.ConnectionError as error:
             raise CommandFailed(no_redis(error), exit_code=Exit.UNREACHABLE) from error
         except KeyboardInterrupt as error:

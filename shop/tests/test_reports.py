@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from orders.tests import sound_shop
+from shop import db
 from shop.commands import CommandFailed, Exit
 from shop.management.commands.report import as_csv, as_table
 from shop.reports import Days, Sheet, reports, run_report
@@ -88,3 +89,10 @@ def test_an_empty_range_is_a_usage_error(arguments):
 def test_the_query_count_of_a_report_is_one(django_assert_num_queries):
     with django_assert_num_queries(1):
         run_report(name="ledger", days=Days(date(2026, 5, 1), date(2026, 5, 2)), limit=1)
+
+
+@pytest.mark.django_db
+def test_a_database_without_the_tables_is_one_clear_line():
+    db.rows("DROP TABLE catalog_dailysales")
+    with pytest.raises(CommandFailed, match=r"^the database has not all tables yet: python manage\.py migrate$"):
+        call_command("report", "top-selling")
