@@ -1,7 +1,6 @@
 """The shop's own processes, as command lines: web, worker, beat, metrics."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -63,8 +62,9 @@ def programs(session: Session, *, web_socket: int, workers: int) -> list[Program
 
 def empty_metrics(directory: Path) -> None:
     """Forget the counters of processes that are no more: old files would be summed up for ever."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
+    for counters in directory.glob("*.db"):  # only what the exporter reads: the user chose the directory around it
+        counters.unlink()
 
 
 def stop_left_over(session: Session) -> None:
