@@ -78,6 +78,11 @@ def _script(name: str) -> Any:
     return connections.gate().register_script(Path(__file__).with_name(name).read_text())
 
 
+def _run(name: str, *, keys: list[str], args: list[Any]) -> Any:
+    """Run a script at the gate's server: a script remembers the client it was made with, this asks the present one."""
+    return _script(name)(keys=keys, args=args, client=connections.gate())
+
+
 def claim(*, campaign_id: int, user_id: int) -> Answer:
     """
     Ask for a place; atomic.
@@ -88,7 +93,7 @@ def claim(*, campaign_id: int, user_id: int) -> Answer:
     """
     keys = [gate_key(campaign_id), users_key(campaign_id), CLAIMS, PENDING]
     with connections.breaker.guard():
-        outcome, fact = _script("claim.lua")(keys=keys, args=[user_id, campaign_id])
+        outcome, fact = _run("claim.lua", keys=keys, args=[user_id, campaign_id])
     word = outcome.decode()
     if word in ("placed", "already"):
         position, issuance_id = _place(fact)
@@ -132,7 +137,7 @@ def build(
         expires_ms = _ms(max(terms.closes_at, soonest) + KEPT_AFTER_CLOSE)
         pairs = [part for pair in fields.items() for part in pair]
         keys = [gate_key(campaign_id), users_key(campaign_id), loading]
-        return bool(_script("open.lua")(keys=keys, args=[len(items), expires_ms, *pairs]))
+        return bool(_run("open.lua", keys=keys, args=[len(items), expires_ms, *pairs]))
 
 
 def _ms(moment: datetime) -> int:

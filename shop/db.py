@@ -70,7 +70,12 @@ def transaction_required(function: Callable[P, T]) -> Callable[P, T]:
 def run_after_commit(function: Callable[[], object]) -> None:
     """Run `function` once the transaction is committed. It may be lost and its failure is only logged."""
     _require("run_after_commit")
-    _django.on_commit(function, robust=True)
+
+    def call() -> None:  # Django names what failed by its __qualname__, and fails itself for a partial, which has none
+        function()
+
+    call.__qualname__ = repr(function)
+    _django.on_commit(call, robust=True)
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

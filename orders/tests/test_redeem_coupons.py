@@ -22,7 +22,6 @@ from config.tests.building import (
     stock_of,
     violated,
 )
-from coupons import gate
 from coupons import operations as coupons
 from coupons.discounts import Terms
 from coupons.models import Campaign, Issuance
@@ -31,7 +30,7 @@ from coupons.tasks import RECORD_CLAIMS
 from orders import flows
 from orders.models import Order
 from orders.tasks import REDEEM_COUPONS, RELEASE, RESERVE_STOCK, TAKE_PAYMENTS
-from shop import db, pipeline
+from shop import connections, db, pipeline
 from shop.testing import Running, holding, race, wait_until_blocked
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -158,7 +157,7 @@ def test_order_that_waits_leaves_a_batch_of_one_to_the_next(monkeypatch, setting
 @pytest.mark.parametrize(("seconds", "outcome"), [(29, "stock_reserved"), (31, "issuance_not_usable")])
 def test_order_whose_coupon_never_arrives_fails_after_half_a_minute(seconds, outcome):
     order_id, product_id = order_with_a_pending_coupon()
-    gate.connections.gate().flushdb()  # the gate lost it
+    connections.gate().flushdb()  # the gate lost it
     redeem(later=timedelta(seconds=seconds))
     run(RELEASE)
     assert status(order_id) == outcome

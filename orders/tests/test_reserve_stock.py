@@ -218,7 +218,7 @@ def test_control_stock_locked_line_by_line_in_opposite_order_deadlocks(monkeypat
         holder.let_go()
         outcomes = [first.outcome(), second.outcome()]
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "OperationalError"]
-    assert "deadlock detected" in str([outcome for outcome in outcomes if outcome][0])
+    assert "deadlock detected" in str(next(outcome for outcome in outcomes if outcome))
     assert lock_recorder.violations == []  # rows of one table: the recorder cannot see this, so this test is here
 
 
