@@ -7,6 +7,7 @@ from coupons import gate, queries
 from coupons.states import PENDING
 from shop import cursors
 from shop.errors import DependencyUnavailable
+from shop.inputs import BIGINT_MAX
 
 
 def show_issuance(*, issuance_id: int, user_id: int, now: datetime) -> dict[str, Any] | None:
@@ -32,11 +33,20 @@ def list_issuances(
     """Return a page of a user's issuances, newest first; claims still at the gate lead the first page."""
     pending = _list_pending(user_id, now=now) if position is None and status in (None, PENDING) else []
     if status == PENDING:
-        return cursors.Page(rows=pending)
+        return cursors.Page(rows=pending[:size])
     recorded = queries.list_issuances(user_id=user_id, status=status, size=size, position=position, now=now)
     known = {row["issuance_id"] for row in recorded.rows}
-    fresh = [row for row in pending if row["issuance_id"] not in known]
-    return cursors.Page(rows=fresh + recorded.rows, first=recorded.first, last=recorded.last)
+    fresh = [row for row in pending if row["issuance_id"] not in known][:size]
+    return _led_by(fresh, recorded, size=size)
+
+
+def _led_by(fresh: list[dict[str, Any]], recorded: cursors.Page, *, size: int) -> cursors.Page:
+    """Put `fresh` rows before a page; what no longer fits opens the next page."""
+    kept = recorded.rows[: size - len(fresh)]
+    if len(kept) == len(recorded.rows):
+        return cursors.Page(rows=fresh + kept, first=recorded.first, last=recorded.last)
+    last_id = kept[-1]["issuance_id"] if kept else BIGINT_MAX
+    return cursors.Page(rows=fresh + kept, first=recorded.first, last=cursors.Position(last_id, last_id))
 
 
 def _list_pending(user_id: int, *, now: datetime) -> list[dict[str, Any]]:
@@ -45,10 +55,11 @@ def _list_pending(user_id: int, *, now: datetime) -> list[dict[str, Any]]:
         held = gate.find_places(queries.list_running_campaign_ids(now=now), user_id)
     except DependencyUnavailable:
         return []
+    recorded = queries.list_recorded_ids([issuance_id for _position, issuance_id in held.values()])
     return [
         _pending_copy(issuance_id, campaign_id, position)
         for campaign_id, (position, issuance_id) in sorted(held.items(), reverse=True)
-        if not queries.is_recorded(issuance_id)
+        if issuance_id not in recorded
     ]
 
 

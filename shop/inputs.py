@@ -313,8 +313,11 @@ def read_query(request: HttpRequest, parameters: Mapping[str, Parameter]) -> dic
     except ValueError:  # not UTF-8, or too many fields
         found.add("?", "not_readable", _("The query string cannot be read."))
         pairs = []
+    texts: dict[str, list[str]] = {}
     for name, text in pairs:
-        if sum(other == name for other, _text in pairs) > 1:
+        texts.setdefault(name, []).append(text)
+    for name, (text, *more) in texts.items():
+        if more:
             found.add(f"?{name}", "repeated", _("Must be given once."))
         else:
             values[name] = parameters[name].parse(text, f"?{name}", found)

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jsonschema
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 Json = dict[str, Any]
@@ -74,7 +74,7 @@ class Contract:
     def __init__(self) -> None:
         text = DOCUMENT_FILE.read_text().replace('"#/components', '"urn:shop#/components')
         self.document: Json = json.loads(text)
-        resource = Resource(contents=self.document, specification=DRAFT202012)
+        resource = DRAFT202012.create_resource(self.document)
         self.registry: Registry[Any] = Registry().with_resource("urn:shop", resource)
         patterns = {path: re.sub(r"\{\w+\}", "[0-9]+", path) for path in self.document["paths"]}
         self.paths = sorted(patterns.items(), key=lambda item: "{" in item[0])  # plain paths first, as the routes

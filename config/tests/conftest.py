@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import psycopg
 import pytest
+import redis
 
 from config.tests.client import Answer, Client, Contract
+from coupons.gate import CLAIMS
 from shop.testing import wait_until
 from shop.testing_shop import RunningShop
 
@@ -133,13 +136,21 @@ class World:
         return self.settled(customer, self.client.post("/orders", {"items": lines, **body}, token=customer.token))
 
     def counts(self) -> tuple[int, ...]:
-        """Return how many rows each table has that a request can add to."""
+        """Return how many rows each table has that a request can add to, once nothing is under way."""
+        self.assert_settled()
         tables = (
             "balance_transfer", "catalog_stockmovement", "coupons_issuance", "orders_order", "shop_user",
             "shop_idempotencyrecord",
         )  # fmt: skip
         wanted = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)  # noqa: S608 - likewise
         return self.rows(f"SELECT {wanted}")[0]
+
+    def assert_settled(self) -> None:
+        """Wait until the pipeline and the gate have nothing left to do."""
+        unsettled = "SELECT count(*) FROM orders_order WHERE settled_at IS NULL"
+        gate_url = urlsplit(self.shop.redis_url)._replace(path="/1")  # config.settings.GATE_URL
+        with redis.Redis.from_url(gate_url.geturl()) as gate:
+            wait_until(lambda: self.one(unsettled) == 0 and gate.xlen(CLAIMS) == 0)
 
     def assert_audit_clean(self) -> None:
         done = self.shop.manage("audit", "--wait", "30")

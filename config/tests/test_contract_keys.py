@@ -38,7 +38,7 @@ def case(request: pytest.FixtureRequest, world: World) -> Case:
         missing, refusal = items(2**62), (404, "product_not_found")
         return Case("/orders", items(product_id), items(product_id, 2), missing, refusal)
     bodies = [{"coupon_id": world.campaign(**terms)} for terms in ({}, {}, {"total_quantity": 0})]
-    return Case("/coupons/issue", *bodies, refusal=(409, "coupon_sold_out"))
+    return Case("/coupons/issue", bodies[0], bodies[1], bodies[2], (409, "coupon_sold_out"))
 
 
 def same(first: Answer, second: Answer) -> bool:
@@ -207,11 +207,18 @@ def test_same_key_while_the_first_runs_is_told_to_wait(client: Client, world: Wo
 
 def test_busy_answer_is_not_remembered(client: Client, world: World) -> None:
     customer, before = world.customer(), world.counts()
-    request = {"body": {"amount": 5}, "token": customer.token, "headers": {"Idempotency-Key": "k1"}}
+
+    def charge() -> Answer:
+        headers = {"Idempotency-Key": "k1"}
+        body = {"amount": 5}
+        return client.request(
+            "POST", "/balance/charge", body=body, token=customer.token, headers=headers, may_be_busy=True
+        )
+
     with held_wallet(world, customer):
-        busy = client.request("POST", "/balance/charge", may_be_busy=True, **request)
+        busy = charge()
         assert busy.outcome == (503, "busy")
         assert int(busy.headers["Retry-After"]) >= 1
     assert (world.balance(customer), world.counts()) == (BALANCE, before)
-    done = client.request("POST", "/balance/charge", **request)
+    done = charge()
     assert (done.status, done.headers["Idempotent-Replayed"]) == (200, None)
