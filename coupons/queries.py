@@ -98,6 +98,11 @@ def is_recorded(issuance_id: int) -> bool:
     return Issuance.objects.filter(pk=issuance_id).exists()
 
 
+def list_recorded_ids(issuance_ids: list[int]) -> set[int]:
+    """Return which of these issuances PostgreSQL knows."""
+    return set(Issuance.objects.filter(pk__in=issuance_ids).values_list("pk", flat=True)) if issuance_ids else set()
+
+
 def list_issuances(
     *, user_id: int, status: str | None, size: int, position: cursors.Position | None, now: datetime
 ) -> cursors.Page:
