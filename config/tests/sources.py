@@ -7,6 +7,7 @@ They read text and import nothing, so each is tried on a few bad lines as easily
 import ast
 import io
 import re
+import sys
 import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,3 +212,16 @@ def raised_in_docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
         for part in re.findall(r"Raises:? ((?:[^.:]|\.(?=\w))+)", text):
             for name in CLASS_NAME.findall(part.partition(" when ")[0]):
                 yield f"{function.lineno}: {function.name}", name
+
+
+def main() -> int:
+    """Check transactions and sizes of all files, without a database: for the hook before each commit."""
+    checkers: tuple[Checker, ...] = (caught_inside_transaction, too_long)
+    trees = [(name_of(path), ast.parse(path.read_text())) for path in files()]
+    found = [f"{name}:{fault}\n" for name, tree in trees for checker in checkers for fault in checker(tree)]
+    sys.stdout.write("".join(found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

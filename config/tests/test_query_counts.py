@@ -49,8 +49,10 @@ def test_a_charge_is_one_statement_in_a_transaction() -> None:
 
 def test_a_keyed_charge_keeps_its_answer_and_a_replay_reads_it() -> None:
     user_id = building.make_user()
-    charge = {"user_id": user_id, "body": {"amount": 1}, "key": "once", "status": 200}
-    first, again = (statements("post", "/balance/charge", **charge) for _ in range(2))
+    body = {"amount": 1}
+    first, again = (
+        statements("post", "/balance/charge", user_id=user_id, body=body, key="once", status=200) for _ in range(2)
+    )
     # BEGIN, the key's lock, its record, SAVEPOINT, the charge, RELEASE, the answer, COMMIT
     assert first == 8
     assert again == 4  # BEGIN, the key's lock, its record, COMMIT
@@ -103,8 +105,8 @@ def test_an_order_is_two_statements_in_a_transaction(lines: int) -> None:
 
 def test_a_coupon_costs_an_order_two_statements_more() -> None:
     user_id = building.make_user()
-    body = {"items": [{"product_id": building.make_product(stock=1), "quantity": 1}]}
-    body["issuance_id"] = building.coupon_of(user_id)
+    items = [{"product_id": building.make_product(stock=1), "quantity": 1}]
+    body = {"items": items, "issuance_id": building.coupon_of(user_id)}
     # Whether it is still at the gate, and whether it is usable.
     assert statements("post", "/orders", user_id=user_id, body=body, status=202) == 6
 
