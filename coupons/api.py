@@ -69,9 +69,7 @@ class ShowIssuance(Endpoint):
     """One of the caller's coupons, recorded or still on its way."""
 
     def get(self, request: HttpRequest, issuance_id: int) -> HttpResponse:
-        found = places.show_issuance(
-            issuance_id=issuance_id, user_id=self.caller.user_id, now=timezone.now()
-        )
+        found = places.show_issuance(issuance_id=issuance_id, user_id=self.caller.user_id, now=timezone.now())
         if found is None:
             raise IssuanceNotFound
         return private(found)

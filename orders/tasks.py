@@ -25,9 +25,7 @@ TAKE_PAYMENTS = pipeline.Stage(
     flow=flows.take_payments,
     first_waiting=partial(queries.first_waiting, Status.COUPON_APPLIED),
 )
-RELEASE = pipeline.Stage(
-    name=flows.RELEASE, flow=flows.release, first_waiting=partial(queries.first_waiting, None)
-)
+RELEASE = pipeline.Stage(name=flows.RELEASE, flow=flows.release, first_waiting=partial(queries.first_waiting, None))
 STAGES = (RESERVE_STOCK, REDEEM_COUPONS, TAKE_PAYMENTS, RELEASE)
 
 

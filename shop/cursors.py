@@ -88,9 +88,7 @@ def cut(rows: list[dict[str, Any]], keys: list[tuple[int, int]], *, size: int, p
     )
 
 
-def envelope(
-    url: str, query: Mapping[str, object], page: Page, scope: str
-) -> tuple[dict[str, Any], str]:
+def envelope(url: str, query: Mapping[str, object], page: Page, scope: str) -> tuple[dict[str, Any], str]:
     """
     Return the list document of API.md "Lists" and the value of its `Link` header (empty without links).
 
