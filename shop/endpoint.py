@@ -1,8 +1,8 @@
 """
 The lean DRF view every endpoint is: token, one call, bytes. No negotiation, no generic throttle, no DRF request.
 
-DRF's `APIView` with authentication costs 3.0-3.2 empty views on a fast server, this base about 1.7
-(docs/performance.md); it stays an `APIView` so that drf-spectacular documents it.
+DRF's `APIView` with authentication costs 3.6 empty views, this base 2.2 (docs/decisions/0008); it stays an `APIView`
+so that drf-spectacular documents it.
 """
 
 import hashlib

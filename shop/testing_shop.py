@@ -98,13 +98,16 @@ def stop(child: processes.Child) -> None:
         child.stdout.close()
 
 
-def start_shop(data_dir: Path, *arguments: str, port: int | None = None, **environment: str) -> RunningShop:
-    """Start a shop without demo data and wait until it says ready."""
+def start_shop(
+    data_dir: Path, *arguments: str, port: int | None = None, seed: bool = False, **environment: str
+) -> RunningShop:
+    """Start a shop, without demo data unless `seed`, and wait until it says ready."""
     port = port or ports.free_port()
+    data = () if seed else ("--no-seed",)
     log = data_dir.with_name(f"{data_dir.name}.log")
     with log.open("ab") as errors:
         child = processes.spawn(
-            [sys.executable, "manage.py", "up", "--no-seed", f"--port={port}", f"--data-dir={data_dir}", *arguments],
+            [sys.executable, "manage.py", "up", *data, f"--port={port}", f"--data-dir={data_dir}", *arguments],
             cwd=ROOT,
             env=clean_environment() | environment,
             output=subprocess.PIPE,
