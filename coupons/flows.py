@@ -117,13 +117,15 @@ def _rebuild(*, campaign_id: int, now: datetime) -> None:
     Build a campaign's gate from PostgreSQL, with the claims of the old one recorded first.
 
     The one place where Redis is called under a row lock: the lock keeps the row-lock path and the recorder from adding
-    places between reading them and opening the gate. If the commit fails afterwards, the gate's version is newer than
-    the campaign's, and the sweep demolishes it.
+    places between reading them and opening the gate. If the commit fails afterwards, the gate's version is nobody's,
+    and the sweep demolishes it.
     """
     with db.transaction():
         campaign = operations.lock_campaign(campaign_id)
         if gate.is_open_at(campaign_id, campaign.gate_version):
             return  # somebody was faster
+        # An outdated gate may still stand; a claim it took after the stream was read would be unknown to the new one.
+        gate.demolish(campaign_id)
         claims = gate.list_claims(campaign_id=campaign_id)
         operations.record_places(campaign, [Place(item.user_id, item.issuance_id) for item in claims], now=now)
         gate.build(

@@ -4,9 +4,10 @@ The coupon gate: one atomic Redis script per claim decides who is in, before any
 Note [Gate versions]
 ~~~~~~~~~~~~~~~~~~~~
 Each gate that is built has an epoch of its own from a PostgreSQL sequence, and issuance ids are
-epoch * 2^32 + position: an id is never used twice, whatever Redis forgets. `Campaign.gate_version` counts what a gate
-must know: builds, edits, and claims taken under the row lock while Redis was away. A gate of an older version is
-demolished as soon as anybody sees it, and its undrained claims get in only while places last.
+epoch * 2^32 + position: an id is never used twice, whatever Redis forgets. `Campaign.gate_version` changes with
+whatever a gate must know: builds, edits, and claims taken under the row lock while Redis was away. It comes from a
+sequence too: a build that was rolled back leaves a gate whose version must never become the campaign's. A gate of an
+older version is demolished as soon as anybody sees it, and its undrained claims get in only while places last.
 """
 
 from collections.abc import Callable, Iterable
@@ -154,13 +155,19 @@ def is_open_at(campaign_id: int, version: int) -> bool:
         return run_id.decode() == redis.info("server")["run_id"] and int(stored) == version
 
 
+def demolish(campaign_id: int) -> None:
+    """Remove a campaign's gate: whoever claims from now on has to wait for a new one."""
+    with connections.breaker.guard():
+        connections.gate().delete(gate_key(campaign_id))
+
+
 def demolish_if_older(campaign_id: int, version: int) -> bool:
     """Remove a gate that does not know all places, so that it is rebuilt before anybody else gets in."""
     return _demolish_if(campaign_id, lambda stored: stored < version)
 
 
 def demolish_unless_at(campaign_id: int, version: int) -> bool:
-    """Remove a gate of any other version, also of a newer one whose rebuild was never committed."""
+    """Remove a gate of any other version, also one whose build was never committed."""
     return _demolish_if(campaign_id, lambda stored: stored != version)
 
 

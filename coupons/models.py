@@ -17,8 +17,8 @@ class Campaign(models.Model):
     """
     A first-come offer. `issued` counts its issuances and never passes `total_quantity`.
 
-    Discount terms are frozen from the first issuance on (invariant O2). `gate_version` counts whatever outdates the
-    Redis gate; a gate of an older version is demolished (Note [Gate versions] in coupons/gate.py).
+    Discount terms are frozen from the first issuance on (invariant O2). `gate_version` changes with whatever outdates
+    the Redis gate; a gate of another version is demolished (Note [Gate versions] in coupons/gate.py).
     """
 
     name = models.CharField(_("name"), max_length=200)
@@ -99,4 +99,4 @@ class Issuance(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"issuance {self.pk}"
+        return f"{self._meta.verbose_name} {self.pk}"

@@ -52,8 +52,8 @@ def lock_campaign(campaign_id: int) -> Campaign:
 
 @db.transaction_required
 def outdate_gate(campaign: Campaign) -> int:
-    """Raise a locked campaign's gate version: older gates are outdated at the commit. Transaction: requires one."""
-    campaign.gate_version += 1
+    """Give a locked campaign a new gate version, which outdates every gate at the commit. Transaction: requires one."""
+    campaign.gate_version = int(db.rows("SELECT nextval('coupons_gate_version')")[0][0])
     campaign.save(update_fields=["gate_version"])
     return campaign.gate_version
 
@@ -72,9 +72,10 @@ def record_places(campaign: Campaign, places: Sequence[Place], *, now: datetime)
     Positions follow on from the last one whatever the gate promised, so they stay 1..n without a gap even when Redis
     lost its tail (invariant C1). In normal operation both are the same.
     Transaction: requires one, which has locked the campaign.
-    Repeats: a user who has a coupon already is passed over.
+    Repeats: a user who has a coupon already is passed over, and so is an id that is known: a claim that was rejected,
+        its acknowledgement lost, stays rejected even if there is room by now.
     """
-    fresh = _without_holders(campaign, places)
+    fresh = _without_known(_without_holders(campaign, places))
     room = campaign.total_quantity - campaign.issued
     granted, rejected = fresh[:room], fresh[room:]
     _insert(campaign, granted, Status.ISSUED, range(campaign.issued + 1, campaign.issued + 1 + len(granted)), now=now)
@@ -97,6 +98,13 @@ def _without_holders(campaign: Campaign, places: Sequence[Place]) -> list[Place]
     return [place for place in places if place.user_id not in holders and first[place.user_id] is place]
 
 
+def _without_known(places: Sequence[Place]) -> list[Place]:
+    """Return the places whose ids nobody has."""
+    ids = [place.issuance_id for place in places]
+    known = set(Issuance.objects.filter(pk__any=ids).values_list("pk", flat=True))
+    return [place for place in places if place.issuance_id not in known]
+
+
 def _insert(
     campaign: Campaign, places: Sequence[Place], status: Status, positions: Sequence[int | None], *, now: datetime
 ) -> None:
@@ -108,8 +116,7 @@ def _insert(
         SELECT given.id, %(campaign)s, given.user_id, given.position, %(status)s, %(now)s,
                %(now)s + make_interval(days => %(days)s)
         FROM unnest(%(ids)s::bigint[], %(users)s::bigint[], %(positions)s::int[]) AS given (id, user_id, position)
-        ON CONFLICT (id) DO NOTHING
-        """,  # the same id again is a rejected claim whose acknowledgement was lost
+        """,
         {
             "campaign": campaign.pk,
             "status": status.value,

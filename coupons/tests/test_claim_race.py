@@ -101,14 +101,13 @@ def test_gate_that_dies_and_comes_back_in_the_rush_gives_no_place_twice(users):
 def test_control_a_gate_that_is_not_one_script_lets_too_many_in(users, monkeypatch):
     """What claim.lua would be as single commands: look, then take."""
     campaign_id = make_campaign(total=1)
-    with pytest.raises(CouponSoldOut):
-        claim(users[0], campaign_id) and claim(users[1], campaign_id)
+    claim(users[0], campaign_id)
     connections.gate().hset(gate.gate_key(campaign_id), "taken", 0)
     everybody_has_looked = threading.Barrier(2, timeout=30)
 
     def claim_in_steps(*, campaign_id, user_id):
         redis, key = connections.gate(), gate.gate_key(campaign_id)
-        total, taken = map(int, redis.hmget(key, "total", "taken"))
+        total, taken = [int(value) for value in redis.hmget(key, "total", "taken")]
         everybody_has_looked.wait()
         if taken >= total:
             return gate.Answer("sold_out")

@@ -1,0 +1,194 @@
+"""Recording claims: in the order of arrival, once, whatever dies between the commit and the acknowledgement."""
+
+import pytest
+from django.utils import timezone
+
+from config.tests.building import assert_sound, claim, everything, issued, make_campaign, make_user, run, settle
+from coupons import flows, gate, operations
+from coupons.models import Issuance
+from coupons.operations import Place
+from coupons.tasks import RECORD_CLAIMS
+from shop import db, pipeline, wakeups
+from shop.errors import DependencyUnavailable
+from shop.models import ParkedItem
+from shop.testing import dead_server, race, redis_at
+
+pytestmark = pytest.mark.usefixtures("committed_db")
+
+
+def claims_of(count, campaign_id):
+    return [claim(make_user(), campaign_id) for _ in range(count)]
+
+
+def record(limit=500, skip=()):
+    batch = pipeline.Claim(limit=limit, skip=list(skip))
+    flows.record_claims(claim=batch, now=timezone.now())
+    return batch.taken
+
+
+def ids(claims):
+    return [one.issuance_id for one in claims]
+
+
+def test_nothing_to_record_changes_nothing():
+    make_campaign()
+    before = everything()
+    assert record() == []
+    assert everything() == before
+
+
+@pytest.mark.parametrize("limit", [1, 2, 500])
+def test_any_batch_size_records_every_claim_in_the_order_of_arrival(limit):
+    one, other = make_campaign(), make_campaign()
+    claims = [claim for pair in zip(claims_of(4, one), claims_of(4, other), strict=True) for claim in pair]
+    taken = []
+    while batch := record(limit):
+        taken += batch
+        assert len(batch) <= limit
+    assert sorted(taken) == sorted(ids(claims))
+    assert dict(Issuance.objects.values_list("pk", "position")) == {item.issuance_id: item.position for item in claims}
+    assert (issued(one), issued(other)) == (4, 4)
+    assert_sound()
+
+
+def test_statements_of_a_batch_do_not_grow_with_its_claims(django_assert_num_queries):
+    campaign_id = make_campaign(total=1_000)
+    claims_of(1, campaign_id)
+    with django_assert_num_queries(0):  # reading the gate asks no table
+        assert len(gate.list_claims()) == 1
+    counts = []
+    for count in (1, 50):
+        claims_of(count - 1, campaign_id)
+        counts.append(count_statements())
+    claims_of(50, campaign_id)
+    counts.append(count_statements())
+    assert len(set(counts)) == 1, counts
+
+
+def count_statements():
+    seen = []
+
+    def count(execute, *statement):
+        seen.append(statement[0])
+        return execute(*statement)
+
+    with db.connection.execute_wrapper(count):
+        record()
+    return len(seen)
+
+
+def test_death_between_commit_and_acknowledgement_is_repeated_without_harm(monkeypatch):
+    campaign_id = make_campaign(total=2)
+    claims = claims_of(2, campaign_id)
+
+    def die(claims):
+        raise DependencyUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "acknowledge", die)
+        with pytest.raises(DependencyUnavailable):
+            record()
+    assert (issued(campaign_id), gate.backlog()) == (2, 2)
+    before = list(Issuance.objects.order_by("pk").values_list())
+    assert record() == ids(claims)
+    assert list(Issuance.objects.order_by("pk").values_list()) == before
+    assert gate.backlog() == 0
+    assert_sound()
+
+
+def test_rejected_claim_repeated_after_the_quantity_was_raised_is_not_counted(monkeypatch):
+    """Its rejection was committed, the acknowledgement lost, and now there is room: the rejection stands."""
+    campaign_id = make_campaign(total=1)
+    (waiting,) = claims_of(1, campaign_id)
+    with redis_at("gate", dead_server()):
+        claims_of(1, campaign_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "acknowledge", lambda claims: None)
+        record()
+    assert Issuance.objects.get(pk=waiting.issuance_id).status == "rejected"
+    flows.save_campaign(campaign_id=campaign_id, values={"total_quantity": 5})
+    assert record() == [waiting.issuance_id]
+    assert issued(campaign_id) == 1
+    assert [one.position for one in claims_of(2, campaign_id)] == [2, 3]
+    settle()
+    assert_sound()
+
+
+def test_claim_under_an_id_that_somebody_has_is_passed_over():
+    campaign_id, stranger_id = make_campaign(), make_user()
+    (known,) = claims_of(1, campaign_id)
+    record()
+    with db.transaction():
+        campaign = operations.lock_campaign(campaign_id)
+        assert operations.record_places(campaign, [Place(stranger_id, known.issuance_id)], now=timezone.now()) == 0
+    assert issued(campaign_id) == 1
+    assert_sound()
+
+
+def test_user_twice_in_one_batch_is_recorded_at_the_first_place():
+    campaign_id, one, other = make_campaign(), make_user(), make_user()
+    given = [Place(one, 101), Place(other, 102), Place(one, 103)]
+    with db.transaction():
+        campaign = operations.lock_campaign(campaign_id)
+        assert operations.record_places(campaign, given, now=timezone.now()) == 2
+    assert list(Issuance.objects.order_by("position").values_list("pk", "user_id", "position")) == [
+        (101, one, 1),
+        (102, other, 2),
+    ]
+    assert_sound()
+
+
+def test_recorders_at_once_record_once():
+    campaign_id = make_campaign(total=30)
+    claims = claims_of(30, campaign_id)
+    race(*[record] * 4)
+    assert dict(Issuance.objects.values_list("pk", "position")) == {item.issuance_id: item.position for item in claims}
+    assert (issued(campaign_id), gate.backlog()) == (30, 0)
+    assert_sound()
+
+
+def test_claim_that_cannot_be_recorded_is_parked_and_the_others_are_recorded(monkeypatch):
+    campaign_id = make_campaign()
+    claims = claims_of(5, campaign_id)
+    real = operations.record_places
+
+    def record_places(campaign, places, *, now):
+        if claims[2].issuance_id in [place.issuance_id for place in places]:
+            raise ValueError
+        return real(campaign, places, now=now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operations, "record_places", record_places)
+        pipeline.drain(RECORD_CLAIMS)
+    assert issued(campaign_id) == 4
+    assert pipeline.list_parked_ids(RECORD_CLAIMS.name) == [claims[2].issuance_id]
+    assert RECORD_CLAIMS.first_waiting(skip=[]) == claims[2].issuance_id
+    assert RECORD_CLAIMS.first_waiting(skip=[claims[2].issuance_id]) is None
+    assert record(skip=[claims[2].issuance_id]) == []
+    pipeline.retry_parked(parked_ids=list(ParkedItem.objects.values_list("pk", flat=True)))
+    settle()
+    assert issued(campaign_id) == 5
+    assert Issuance.objects.get(pk=claims[2].issuance_id).position == 5
+    assert pipeline.list_parked_ids(RECORD_CLAIMS.name) == []
+
+
+def test_skipped_claims_do_not_use_up_the_limit():
+    claims = claims_of(4, make_campaign())
+    assert record(limit=2, skip=ids(claims[:2])) == ids(claims[2:])
+
+
+def test_while_redis_is_away_the_drain_waits_and_blames_nobody():
+    claims = claims_of(1, make_campaign())
+    with redis_at("gate", dead_server()):
+        assert pipeline.drain(RECORD_CLAIMS) == 0
+    assert not ParkedItem.objects.exists()
+    assert pipeline.drain(RECORD_CLAIMS) == 1
+    assert ids(claims) == list(Issuance.objects.values_list("pk", flat=True))
+
+
+def test_recorded_claims_wake_the_orders_that_may_wait_for_them():
+    claims_of(1, make_campaign())
+    assert not wakeups.is_flag_set("orders.redeem_coupons")
+    assert pipeline.drain(RECORD_CLAIMS) == 1
+    assert wakeups.is_flag_set("orders.redeem_coupons")
+    assert run(RECORD_CLAIMS) == []
