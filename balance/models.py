@@ -7,6 +7,7 @@ Rows of `Transfer` are written once and never changed (a trigger refuses it); a 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 HOUSE_CASH_ID, HOUSE_REVENUE_ID = 1, 2  # created by the first migration; user wallets come after
@@ -39,7 +40,7 @@ class Account(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.pk}"
+        return f"{self.get_kind_display()} {self.pk}"
 
 
 class Wallet(models.Model):
@@ -56,7 +57,7 @@ class Wallet(models.Model):
         constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="wallet_balance_not_negative")]
 
     def __str__(self) -> str:
-        return f"wallet of user {self.user_id}"
+        return gettext("wallet of user %(user)s") % {"user": self.user_id}
 
 
 class Transfer(models.Model):
@@ -122,4 +123,4 @@ class Transfer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.reference}"
+        return f"{self.get_kind_display()} {self.reference}"

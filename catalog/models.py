@@ -3,6 +3,7 @@
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 HIGHEST_PRICE = 1_000_000_000  # minor units; 50 lines of 1,000 pieces still fit a 64-bit total
@@ -51,7 +52,7 @@ class Stock(models.Model):
         constraints = [models.CheckConstraint(condition=Q(available__gte=0), name="stock_available_not_negative")]
 
     def __str__(self) -> str:
-        return f"stock of product {self.product_id}"
+        return gettext("stock of product %(product)s") % {"product": self.product_id}
 
 
 class MovementKind(models.TextChoices):
@@ -88,7 +89,8 @@ class StockMovement(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.delta} of product {self.product_id}"
+        said = {"kind": self.get_kind_display(), "delta": self.delta, "product": self.product_id}
+        return gettext("%(kind)s %(delta)s of product %(product)s") % said
 
 
 class DailySales(models.Model):
@@ -108,4 +110,4 @@ class DailySales(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.date} product {self.product_id}"
+        return gettext("%(date)s product %(product)s") % {"date": self.date, "product": self.product_id}

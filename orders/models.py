@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from orders.states import SETTLED, UNSETTLED, Status
@@ -69,7 +70,7 @@ class Order(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"order {self.pk}"
+        return f"{self._meta.verbose_name} {self.pk}"
 
 
 class OrderLine(models.Model):
@@ -111,4 +112,4 @@ class OrderHistory(models.Model):
         verbose_name_plural = _("order steps")
 
     def __str__(self) -> str:
-        return f"order {self.order_id} {self.status}"
+        return gettext("order %(order)s %(status)s") % {"order": self.order_id, "status": self.get_status_display()}
