@@ -107,7 +107,7 @@ def test_control_a_gate_that_is_not_one_script_lets_too_many_in(users, monkeypat
 
     def claim_in_steps(*, campaign_id, user_id):
         redis, key = connections.gate(), gate.gate_key(campaign_id)
-        total, taken = [int(value) for value in redis.hmget(key, "total", "taken")]
+        total, taken = [int(value or 0) for value in redis.hmget(key, "total", "taken")]
         everybody_has_looked.wait()
         if taken >= total:
             return gate.Answer("sold_out")

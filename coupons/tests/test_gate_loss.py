@@ -205,16 +205,15 @@ def test_while_redis_is_away_the_row_lock_decides_and_the_gate_comes_back_knowin
     assert_sound()
 
 
-def test_frozen_redis_costs_a_claim_no_more_than_its_time_limit(monkeypatch):
+def test_frozen_redis_costs_a_claim_no_more_than_its_time_limit():
     campaign_id = make_campaign()
     with frozen_server() as url, redis_at("gate", url):
         began = timezone.now()
         assert claim(make_user(), campaign_id).position == 1
         assert (timezone.now() - began).total_seconds() < 1.5
         assert [claim(make_user(), campaign_id).position for _ in range(3)] == [2, 3, 4]
-        asked = mock.Mock()
-        monkeypatch.setattr(connections, "gate", asked)
-        assert claim(make_user(), campaign_id).position == 5
+        with mock.patch.object(connections, "gate") as asked:
+            assert claim(make_user(), campaign_id).position == 5
         assert not asked.called  # the breaker skips Redis by now
 
 
