@@ -158,7 +158,7 @@ def is_open_at(campaign_id: int, version: int) -> bool:
 def demolish(campaign_id: int) -> None:
     """Remove a campaign's gate: whoever claims from now on has to wait for a new one."""
     with connections.breaker.guard():
-        connections.gate().delete(gate_key(campaign_id))
+        connections.gate().delete(gate_key(campaign_id), users_key(campaign_id))
 
 
 def demolish_if_older(campaign_id: int, version: int) -> bool:
@@ -176,7 +176,7 @@ def _demolish_if(campaign_id: int, is_wrong: Callable[[int], bool]) -> bool:
         stored = connections.gate().hget(gate_key(campaign_id), "version")
         if stored is None or not is_wrong(int(stored)):
             return False
-        connections.gate().delete(gate_key(campaign_id))
+        connections.gate().delete(gate_key(campaign_id), users_key(campaign_id))
         return True
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shop import connections
-from shop.errors import DependencyUnavailable, TooManyRequests
+from shop.errors import DependencyUnavailable, InvalidCredentials, TooManyRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +50,12 @@ def failures_of(limit: Limit, subject: str) -> Iterator[None]:
     wait_ms = _spend(limit, subject, 1)
     if wait_ms > 0:
         raise TooManyRequests(retry_after=math.ceil(wait_ms / 1000))
-    yield
-    _spend(limit, subject, -1)
+    is_failure = False
+    try:
+        yield
+    except InvalidCredentials:
+        is_failure = True
+        raise
+    finally:
+        if not is_failure:  # neither a success nor a database that is away is a wrong guess
+            _spend(limit, subject, -1)

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from django.db import OperationalError
 
 from shop import connections, throttle
 from shop.errors import InvalidCredentials, TooManyRequests
@@ -38,6 +39,13 @@ def test_of_forty_parallel_failures_exactly_ten_are_tried() -> None:
 def test_successes_never_use_up_the_limit() -> None:
     assert {attempt(fails=False) for _ in range(50)} == {"ok"}
     assert connections.flags().exists("limit:test:somebody") == 0
+
+
+def test_an_attempt_that_the_database_broke_off_is_no_failure() -> None:
+    for _ in range(20):
+        with pytest.raises(OperationalError), throttle.failures_of(LIMIT, "somebody"):
+            raise OperationalError
+    assert attempt(fails=True) == "invalid_credentials"
 
 
 def test_the_refusal_says_how_long_to_wait() -> None:
