@@ -158,7 +158,12 @@ PLAIN: dict[str, Json] = {}
 def describe_page(path: str, name: str, about: str, *, media_type: str, headers: tuple[str, ...] = ()) -> None:
     """Enter an address that is no `Endpoint` and always answers GET the same."""
     answer = {"description": about, "headers": _headers(headers), "content": {media_type: {"schema": {}}}}
-    responses = {"200": answer} | _refusals((errors.InvalidInput, errors.InternalError))
+    kept = (
+        {"304": {"description": "The client has it already.", "headers": _headers(headers)}}
+        if "ETag" in headers
+        else {}
+    )
+    responses = {"200": answer} | kept | _refusals((errors.InvalidInput, errors.InternalError))
     PLAIN[path] = {
         "get": {"operationId": name, "summary": about, "tags": ["Operations"], "responses": responses, "security": []}
     }
