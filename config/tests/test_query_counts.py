@@ -76,8 +76,8 @@ def test_public_reads_are_one_statement(path: str) -> None:
 def test_a_claim_at_an_open_gate_asks_postgresql_nothing() -> None:
     campaign_id = building.make_campaign()
     first, second = building.make_user(), building.make_user()
-    # The first claim builds the gate: BEGIN, campaign, who holds it, version, epoch, places, COMMIT.
-    assert statements("post", "/coupons/issue", user_id=first, body={"coupon_id": campaign_id}, status=202) == 7
+    # The first claim builds the gate: BEGIN, campaign, holders, known ids, version, campaign, epoch, places, COMMIT.
+    assert statements("post", "/coupons/issue", user_id=first, body={"coupon_id": campaign_id}, status=202) == 9
     assert statements("post", "/coupons/issue", user_id=second, body={"coupon_id": campaign_id}, status=202) == 0
 
 
