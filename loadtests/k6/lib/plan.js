@@ -1,0 +1,62 @@
+// The numbers of a run: scenarios.json, each of them overridden by the environment variable of its name in capitals
+// (`-e RATE=200 -e DURATION_S=30`, `-e MIX='{"order": 1}'`). Load goes to this machine only: whoever means another one has mistyped.
+
+const BOOK = JSON.parse(open(import.meta.resolve('../scenarios.json')));
+const LOOPBACK = /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/;
+
+export const ENDPOINTS = BOOK.endpoints;
+
+function overridden(name, value) {
+  const given = __ENV[name.toUpperCase()];
+  return given === undefined || typeof value !== 'number' ? value : Number(given);
+}
+
+function bounded(name, value) {
+  const most = BOOK.limits[name];
+  if (Number.isNaN(value) || (most !== undefined && !(value > 0 && value <= most))) {
+    throw new Error(`${name}=${value}: a number above 0 and at most ${most}`);
+  }
+  return value;
+}
+
+// Mix and objectives are given as JSON objects.
+function given(name, usual) {
+  return __ENV[name] ? JSON.parse(__ENV[name]) : usual;
+}
+
+function rangeFrom(first, count) {
+  return { first: Number(__ENV[first] || 1), count: Number(__ENV[count] || 1) };
+}
+
+export function planFor(scenario) {
+  const baseUrl = __ENV.BASE_URL || 'http://127.0.0.1:8000';
+  if (!LOOPBACK.test(baseUrl)) {
+    throw new Error(`refused: ${baseUrl} is not this machine`);
+  }
+  const chosen = Object.assign({}, BOOK.defaults, BOOK.scenarios[scenario]);
+  const numbers = {};
+  for (const [name, value] of Object.entries(chosen)) {
+    numbers[name] = typeof value === 'number' ? bounded(name, overridden(name, value)) : value;
+  }
+  return Object.assign(numbers, {
+    scenario,
+    baseUrl,
+    mix: given('MIX', chosen.mix),
+    objectives: given('OBJECTIVES', Object.assign({}, BOOK.objectives, chosen.objectives)),
+    productRange: rangeFrom('PRODUCT_FIRST', 'PRODUCT_COUNT'),
+    couponRange: rangeFrom('COUPON_FIRST', 'COUPON_COUNT'),
+    hotCoupon: Number(__ENV.HOT_COUPON || __ENV.COUPON_FIRST || 1),
+  });
+}
+
+// The rate over time. A step begins at once (a stage of no length), a ramp takes its seconds.
+export function stagesOf(plan) {
+  const stages = [];
+  const stepSeconds = (plan.duration_s - plan.ramp_s) / plan.steps;
+  for (let step = 1; step <= plan.steps; step += 1) {
+    const target = Math.max(1, Math.round((plan.rate * step) / plan.steps));
+    stages.push({ target, duration: `${step === 1 ? plan.ramp_s : 0}s` });
+    stages.push({ target, duration: `${stepSeconds}s` });
+  }
+  return stages;
+}

@@ -1,0 +1,46 @@
+// A scenario = its plan, the executor that keeps the rate, the customers, and a summary file for the report.
+
+import { thresholdsFor } from './measures.js';
+import { planFor, stagesOf } from './plan.js';
+import { shopper } from './shoppers.js';
+
+const STATISTICS = ['avg', 'min', 'med', 'p(95)', 'p(99)', 'max', 'count'];
+
+// Open model: requests come when they come, whether or not earlier ones were answered. All VUs exist before the start,
+// because making one in the middle costs the CPU that the shop needs.
+function arrivals(plan) {
+  const vus = { preAllocatedVUs: plan.vus, maxVUs: plan.vus };
+  return { executor: 'ramping-arrival-rate', startRate: plan.ramp_s ? 1 : plan.rate / plan.steps, stages: stagesOf(plan), ...vus };
+}
+
+// `rate` people in the first second.
+function burst(plan) {
+  const vus = { preAllocatedVUs: plan.vus, maxVUs: plan.vus };
+  return { executor: 'constant-arrival-rate', rate: plan.rate, timeUnit: '1s', duration: `${plan.duration_s}s`, ...vus };
+}
+
+function summaryOf(plan) {
+  return (data) => {
+    const metrics = {};
+    for (const [name, metric] of Object.entries(data.metrics)) metrics[name] = metric.values;
+    const seconds = data.state.testRunDurationMs / 1000;
+    return { [__ENV.SUMMARY || 'summary.json']: JSON.stringify({ scenario: plan.scenario, seconds, metrics }) };
+  };
+}
+
+export function scenario(name, { together = false } = {}) {
+  const plan = planFor(name);
+  const customers = shopper(plan);
+  const executor = together ? burst(plan) : arrivals(plan);
+  return {
+    options: {
+      scenarios: { [name]: Object.assign(executor, { gracefulStop: `${plan.timeout_s + 5}s` }) },
+      thresholds: thresholdsFor(plan.objectives),
+      summaryTrendStats: STATISTICS,
+      noCookiesReset: true,
+      userAgent: 'shop-loadtest',
+    },
+    visit: together ? customers.rush : customers.one,
+    summary: summaryOf(plan),
+  };
+}

@@ -1,0 +1,91 @@
+"""CPU, memory and waiting of the shop's parts, from /proc; no dependency, a millisecond per reading."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shop.local import processes
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PARTS = ("web", "worker", "beat", "metrics")
+ENGINES = {"postgres": "postgres", "redis": "valkey-server"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """CPU seconds since each process began, by pid; resident megabytes; seconds spent waiting for a CPU."""
+
+    cpu: Mapping[int, float]
+    memory_mb: float
+    waited: float
+
+
+def cores() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_total_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
+
+def find_parts(data_dir: Path) -> dict[str, list[int]]:
+    """Return the processes of the shop in this data directory, by part; engines elsewhere are not found."""
+    found = {part: processes.with_environment(SHOP_PART=part, SHOP_DATA_DIR=str(data_dir)) for part in PARTS}
+    for part, program in ENGINES.items():
+        found[part] = processes.working_in(data_dir / program.partition("-")[0], program)
+    return {part: pids for part, pids in found.items() if pids}
+
+
+def use_of(pids: list[int]) -> Use:
+    """Return what these processes have used so far; one that ends meanwhile is left out."""
+    cpu: dict[int, float] = {}
+    private_kb, shared_kb, waited = 0, 0, 0.0
+    for pid in pids:
+        try:
+            cpu[pid] = _cpu_seconds(pid)
+            own, shared = _memory_kb(pid)
+            waited += _waited_seconds(pid)
+        except OSError:
+            continue
+        private_kb += own
+        shared_kb = max(shared_kb, shared)  # PostgreSQL's processes share one buffer pool: count it once
+    return Use(cpu=cpu, memory_mb=(private_kb + shared_kb) / 1024, waited=waited)
+
+
+def cpu_between(before: Use, after: Use) -> float:
+    """Return the CPU seconds spent between two readings, by processes that were there at both."""
+    return sum(seconds - before.cpu[pid] for pid, seconds in after.cpu.items() if pid in before.cpu)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS  # utime, stime
+
+
+def _memory_kb(pid: int) -> tuple[int, int]:
+    """Return private and shared resident memory."""
+    sizes = {}
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _colon, value = line.partition(":")
+        if name in ("RssAnon", "RssShmem"):
+            sizes[name] = int(value.split()[0])
+    return sizes.get("RssAnon", 0), sizes.get("RssShmem", 0)
+
+
+def _waited_seconds(pid: int) -> float:
+    """Return how long all threads were ready to run and had no CPU; 0 where the kernel keeps no such count."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((thread / "schedstat").read_text().split()[1])
+        except (OSError, IndexError):
+            continue
+    return total / 1e9
+
+
+def busy_seconds() -> float:
+    """Return the CPU seconds the whole machine has spent working since it started."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return (sum(fields[:3]) + sum(fields[5:8])) / TICKS  # user, nice, system; irq, softirq, steal: not idle, not iowait

@@ -1,0 +1,129 @@
+"""
+One reading a second of everything that may run short, while the load runs and until all is settled.
+
+k6 says what customers see, /proc what the parts use, PostgreSQL and Redis what waits. A reading that fails leaves its
+series empty for that second; the load goes on.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+import redis
+from django.db import DatabaseError, connection
+
+from config.celery import QUEUES
+from coupons import gate
+from loadtests import procfs
+from loadtests.generator import K6, Reading
+from loadtests.outcomes import percentile
+from loadtests.results import Sample
+from shop import connections, db
+from shop.errors import DependencyUnavailable
+
+PERIOD_SECONDS = 1.0
+FIND_EVERY = 5  # readings: processes come and go (a restarted worker, a new backend)
+
+WAITING = """
+    SELECT
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'active'),
+        (SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'),
+        (SELECT count(*) FROM orders_order WHERE status = ANY(%(unsettled)s)),
+        (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
+         FROM orders_order WHERE status = ANY(%(unsettled)s))
+"""
+UNSETTLED = ["pending", "stock_reserved", "coupon_applied"]
+
+
+class Sampler:
+    """Reads in a thread of its own between `start` and `stop`; `samples` may be looked at meanwhile."""
+
+    def __init__(self, k6: K6, *, data_dir: Path) -> None:
+        self.k6, self.data_dir = k6, data_dir
+        self.samples: list[Sample] = []
+        self._parts: dict[str, list[int]] = {}
+        self._used: dict[str, procfs.Use] = {}
+        self._busy, self._seen, self._at = 0.0, Reading(counts={}, classes=[]), 0.0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+
+    @property
+    def process_counts(self) -> dict[str, int]:
+        return {part: len(pids) for part, pids in self._parts.items()}
+
+    @property
+    def waited(self) -> float:
+        """Seconds that k6's threads waited for a CPU so far."""
+        used = self._used.get("k6")
+        return used.waited if used else 0.0
+
+    def start(self) -> None:
+        self._began = self._at = time.monotonic()
+        self._busy = procfs.busy_seconds()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            due = self._began
+            while not self._stopped.is_set():
+                due += PERIOD_SECONDS
+                self._read_once()
+                self._stopped.wait(max(0.0, due - time.monotonic()))
+        finally:
+            connection.close()
+
+    def _read_once(self) -> None:
+        now = time.monotonic()
+        elapsed, self._at = now - self._at, now
+        values, classes = self._customers(elapsed) if not self.k6.has_ended else ({}, [])
+        for read in (self._machine, self._waiting, self._queues):
+            try:
+                values |= read(elapsed)
+            except (DatabaseError, redis.RedisError, DependencyUnavailable, OSError):
+                continue
+        rounded = {name: round(value, 3) for name, value in values.items()}
+        self.samples.append(Sample(at=round(now - self._began, 2), values=rounded, classes=classes))
+
+    def _customers(self, elapsed: float) -> tuple[dict[str, float], list[int]]:
+        """Return rates and percentiles of the answers since the last reading."""
+        reading = self.k6.read()
+        if reading is None:
+            return {}, []
+        before, self._seen = self._seen, reading
+        classes = [now - was for now, was in zip(reading.classes, before.classes or [0] * 99, strict=False)]
+        change = {name: count - before.counts.get(name, 0) for name, count in reading.counts.items()}
+        values = {"tps": sum(classes) / elapsed if elapsed else 0.0, "vus": reading.counts["vus"]}
+        values |= {"dropped": change["dropped_iterations"], "unexpected": change["unexpected"]}
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+            if (ms := percentile(classes, share)) is not None:
+                values[name] = ms
+        return values, classes
+
+    def _machine(self, elapsed: float) -> dict[str, float]:
+        """Return CPUs busy and memory, by part."""
+        if len(self.samples) % FIND_EVERY == 0:
+            self._parts = procfs.find_parts(self.data_dir) | {"k6": [self.k6.child.pid]}
+        values = {}
+        for part, pids in self._parts.items():
+            before, now = self._used.get(part), procfs.use_of(pids)
+            if now.cpu:
+                self._used[part] = now
+                values[f"memory_{part}"] = now.memory_mb
+            if before and now.cpu and elapsed:
+                values[f"cpu_{part}"] = procfs.cpu_between(before, now) / elapsed
+        busy, self._busy = self._busy, procfs.busy_seconds()
+        return values | ({"cpu_machine": (self._busy - busy) / elapsed} if elapsed else {})
+
+    def _waiting(self, _elapsed: float) -> dict[str, float]:
+        names = ("connections", "active", "lock_waits", "orders_waiting", "oldest_order")
+        row = db.rows(WAITING, {"unsettled": UNSETTLED})[0]
+        return {name: float(value) for name, value in zip(names, row, strict=True)}
+
+    def _queues(self, _elapsed: float) -> dict[str, float]:
+        messages = sum(int(connections.flags().llen(queue)) for queue in QUEUES)
+        return {"claims_waiting": float(gate.backlog()), "messages": float(messages)}
