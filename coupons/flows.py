@@ -28,6 +28,7 @@ ROW_LOCK_CLAIMS = threading.BoundedSemaphore(4)  # FAULTS.md section 7: claims a
 ROW_LOCK_WAIT_SECONDS = 0.1
 REBUILDING = threading.Lock()  # one rebuild at a time in a process; others wait for it instead of queueing at the row
 REBUILD_WAIT_SECONDS = 2.0
+REBUILD_ATTEMPTS = 3  # a sweep that looked before the rebuild's commit demolishes the new gate as nobody's
 FROZEN_TERMS = ("discount_type", "discount_value", "max_discount", "min_order_amount")
 _outdated: dict[int, int] = {}  # campaign id -> gate version of a claim this process took past a silent gate
 
@@ -101,15 +102,17 @@ def _ask_gate(*, user_id: int, campaign_id: int, now: datetime) -> gate.Answer:
         gate.demolish_if_older(campaign_id, _outdated[campaign_id])
         _outdated.pop(campaign_id, None)
     answer = gate.claim(campaign_id=campaign_id, user_id=user_id)
-    if answer.outcome != "rebuild":
-        return answer
-    if not REBUILDING.acquire(timeout=REBUILD_WAIT_SECONDS):
-        raise Overloaded
-    try:
-        _rebuild(campaign_id=campaign_id, now=now)
-    finally:
-        REBUILDING.release()
-    return gate.claim(campaign_id=campaign_id, user_id=user_id)
+    for _attempt in range(REBUILD_ATTEMPTS):
+        if answer.outcome != "rebuild":
+            break
+        if not REBUILDING.acquire(timeout=REBUILD_WAIT_SECONDS):
+            raise Overloaded
+        try:
+            _rebuild(campaign_id=campaign_id, now=now)
+        finally:
+            REBUILDING.release()
+        answer = gate.claim(campaign_id=campaign_id, user_id=user_id)
+    return answer
 
 
 def _rebuild(*, campaign_id: int, now: datetime) -> None:

@@ -20,6 +20,7 @@ from shop.testing import wait_until
 from shop.testing_shop import RunningShop
 
 USERS, BALANCE = 2_000, 1_000_000
+SURPRISES = ("unexpected_error", "unvalidated_input", "item_parked", "process_died_in_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +165,13 @@ def contract() -> Contract:
 
 @pytest.fixture(scope="session")
 def client(running_shop: RunningShop, contract: Contract) -> Iterator[Client]:
+    """Besides what the client itself checks, nothing may have surprised the shop by the end of the session."""
     made = Client(running_shop.base_url, contract)
     yield made
     made.close()
+    log = running_shop.log.read_text()
+    surprises = [line for line in log.splitlines() if any(event in line for event in SURPRISES)]
+    assert not surprises, surprises[:5]
 
 
 @pytest.fixture(scope="session")

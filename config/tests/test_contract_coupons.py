@@ -23,7 +23,12 @@ def moment(text: str) -> datetime:
 
 
 def test_campaign_is_shown_as_it_is(client: Client, world: World) -> None:
-    terms: dict[str, Any] = {"discount_type": "percent", "discount_value": 15, "max_discount": 5_000, "min_order_amount": 10_000}
+    terms: dict[str, Any] = {
+        "discount_type": "percent",
+        "discount_value": 15,
+        "max_discount": 5_000,
+        "min_order_amount": 10_000,
+    }
     campaign_id = world.campaign(name="봄 세일 15%", total_quantity=7, **terms)
     shown = client.get(f"/coupons/{campaign_id}").json
     times = {name: shown.pop(name) for name in ("opens_at", "closes_at")}

@@ -152,13 +152,15 @@ def test_refusal_for_good_is_remembered(client: Client, world: World, case: Case
 
 
 def test_refusal_is_replayed_even_when_it_would_succeed_now(client: Client, world: World) -> None:
-    customer, body = world.customer(), {"coupon_id": world.campaign(opens_in=3_600)}
-    early = client.post("/coupons/issue", body, token=customer.token, key="k1")
-    assert early.outcome == (409, "coupon_not_open")
-    world.rows("UPDATE coupons_campaign SET opens_at = now() - interval '1 s' WHERE id = %s", body["coupon_id"])
-    again = client.post("/coupons/issue", body, token=customer.token, key="k1")
+    customer, product_id = world.customer(), world.product(hidden=True)
+    body = {"items": [{"product_id": product_id, "quantity": 1}]}
+    early = client.post("/orders", body, token=customer.token, key="k1")
+    assert early.outcome == (404, "product_not_found")
+    world.rows("UPDATE catalog_product SET is_hidden = false WHERE id = %s", product_id)
+    again = client.post("/orders", body, token=customer.token, key="k1")
     assert same(early, again)
     assert again.headers["Idempotent-Replayed"] == "true"
+    assert client.post("/orders", body, token=customer.token, key="k2").status == 202
 
 
 def test_cancel_is_answered_once_too(client: Client, world: World) -> None:
