@@ -7,7 +7,7 @@ Database connections of the web = workers x threads. What may wait is bounded by
 from config import env
 
 wsgi_app = "config.wsgi:application"
-worker_class = "gthread"
+worker_class = "config.worker.Worker"  # gthread with an end to its patience
 workers = env.read("SHOP_WEB_PROCESSES")
 threads = env.read("SHOP_WEB_THREADS")
 # Kept-alive sockets cost no thread, and all clients may land on one process; past this number it stops accepting.

@@ -25,7 +25,7 @@ describe(
         tag="Accounts",
         body=api.NEW_CREDENTIALS,
         answers=(Answer(201, "The user exists.", ACCOUNT),),
-        failures=(errors.UsernameTaken, errors.TooManyRequests),
+        failures=(errors.UsernameTaken,),
     ),
 )
 describe(
@@ -47,7 +47,7 @@ describe(
         tag="Accounts",
         body=api.REFRESH,
         answers=(Answer(200, "A new pair of tokens.", NEW_TOKENS),),
-        failures=(errors.InvalidToken, errors.TooManyRequests),
+        failures=(errors.InvalidToken,),
     ),
 )
 describe(

@@ -118,6 +118,21 @@ def test_token_says_the_same_whatever_is_wrong(client: Client, world: World) -> 
     assert said[0] == said[1] == said[2]
 
 
+def test_guessing_is_slowed_down_and_others_are_not(client: Client) -> None:
+    name, other = new_name(), new_name()
+    for username in (name, other):
+        sign_up(client, username)
+    guesses = [client.post("/auth/token", {"username": name, "password": f"wrong-horse-{n}"}) for n in range(20)]
+    outcomes = [answer.outcome for answer in guesses]
+    allowed = outcomes.index((429, "too_many_requests"))
+    assert outcomes[:allowed] == [(401, "invalid_credentials")] * allowed
+    assert allowed in (10, 11)  # a token comes back every 6 s
+    assert int(guesses[-1].headers["Retry-After"]) == guesses[-1].json["retry_after"] >= 1
+    spelled_otherwise = client.post("/auth/token", {"username": name.upper(), "password": PASSWORD})
+    assert spelled_otherwise.status == 429
+    assert client.post("/auth/token", {"username": other, "password": PASSWORD}).status == 200
+
+
 def test_unknown_name_takes_as_long_as_a_wrong_password(client: Client) -> None:
     name = new_name()
     sign_up(client, name)

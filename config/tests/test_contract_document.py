@@ -111,7 +111,7 @@ def test_check_tells_another_document(tmp_path: Path) -> None:
     assert run_manage("openapi", "--check", "--file", str(file), data_dir=tmp_path).returncode == Exit.VIOLATIONS
 
 
-def test_address_without_a_description_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_without_a_description_cannot_be_built(document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin of all of the above: a route that nobody described fails the build."""
     (forgotten,) = [key for key in openapi.OPERATIONS if openapi.OPERATIONS[key].name == "show_order"]
     monkeypatch.delitem(openapi.OPERATIONS, forgotten)
