@@ -20,6 +20,9 @@ log = structlog.get_logger("shop.wakeups")
 
 FLAG_MS = 2_000  # a flag left by a lost message delays its stage no longer than this
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
+COALESCE_SECONDS = 0.02
+"""After a wake-up the thread rests: in a rush it would publish for every order and take the interpreter from requests
+each time. The first wake-up goes out at once, the next ones at most this late."""
 
 
 def _flag(name: str) -> str:
@@ -83,11 +86,13 @@ class _Publisher:
             self._is_due.clear()
             with self._lock:
                 names, self._due = sorted(self._due), set()
-            if not publish(*names):
-                time.sleep(PAUSE_AFTER_FAILURE_SECONDS)
-                with self._lock:
-                    self._due.update(names)
-                self._is_due.set()
+            if publish(*names):
+                time.sleep(COALESCE_SECONDS)
+                continue
+            time.sleep(PAUSE_AFTER_FAILURE_SECONDS)
+            with self._lock:
+                self._due.update(names)
+            self._is_due.set()
 
 
 _publisher = _Publisher()
