@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection, connections
@@ -23,6 +24,9 @@ from pytest_django import DjangoDbBlocker
 
 import shop.connections as redis_connections
 from shop import db
+
+hypothesis.settings.register_profile("shop", deadline=None, print_blob=True)  # a busy machine is no counter-example
+hypothesis.settings.load_profile("shop")
 
 PATIENCE_SECONDS = 30.0  # how long anything here waits before it gives a test up
 POLL_SECONDS = 0.002
@@ -155,12 +159,12 @@ def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> I
     made, and makes every permission anew (0.3 s per test).
     """
     with django_db_blocker.unblock():
-        _empty()
+        empty_shop()
         yield
-        _empty()
+        empty_shop()
 
 
-def _empty() -> None:
+def empty_shop() -> None:
     """Empty the tables and the three Redis databases, and close the breaker that a test may have left open."""
     known = [name for name in connection.introspection.django_table_names() if name not in KEPT]
     full = [
