@@ -1,0 +1,77 @@
+"""
+The highest rate that still meets every objective: a ramp of short runs until one fails, then bisection.
+
+Each probe is a whole run: it waits until all is settled, is reconciled and audited. What a probe missed stands in the
+report; the run that is reported in full is the best one that met everything.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from loadtests import runner
+from loadtests.progress import LiveLine
+from loadtests.results import Finding, Probe, Run, Verdict
+from loadtests.runner import Shop
+from loadtests.scenarios import Plan
+from loadtests.supplies import Supplies
+
+MOST_PROBES = 20
+
+
+def next_rate(probes: list[Probe], *, first: int, growth: float, precision: float, most: int) -> int | None:
+    """
+    Return the rate to try next, None when the answer is known.
+
+    Shapes: precision is the share of the answer by which it may be too low.
+    Units: requests a second.
+    """
+    met = max((probe.rate for probe in probes if probe.met), default=0)
+    missed = min((probe.rate for probe in probes if not probe.met), default=None)
+    if len(probes) >= MOST_PROBES or met >= most:
+        return None
+    if missed is None:
+        return min(most, round(met * growth)) if met else first
+    if missed <= met or missed - met <= max(1, precision * met) or missed < 2:
+        return None
+    return (met + missed) // 2
+
+
+def search(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line: LiveLine) -> Run:
+    """Return the best run, with all probes. Raises NoGenerator, UnknownSummary."""
+    growth, precision = plan.numbers["growth"], plan.numbers["precision"]
+    first, most = plan.number("first_rate"), plan.number("rate")
+    probes: list[Probe] = []
+    runs: list[Run] = []
+    while (rate := next_rate(probes, first=first, growth=growth, precision=precision, most=most)) is not None:
+        place = directory / f"at-{rate}"
+        place.mkdir(exist_ok=True)
+        run = runner.measure(plan.at_rate(rate), shop=shop, supplies=supplies, directory=place, line=line)
+        probe = probe_of(run, rate)
+        probes.append(probe)
+        runs.append(run)
+        line.say(f"{rate:,}/s: {'met' if probe.met else 'missed'}, p95 {probe.p95_ms} ms")
+    return conclude(runs, probes)
+
+
+def probe_of(run: Run, rate: int) -> Probe:
+    """Return what the search keeps of a run."""
+    word = run.verdict.word if run.verdict else ""
+    return Probe(
+        rate=rate,
+        seconds=run.seconds,
+        met=word == "PASS",
+        p95_ms=run.overall.p95,
+        settled_p95_ms=run.orders.latency.p95 if run.orders else None,
+        dropped=run.generator.dropped,
+        reasons=list(run.verdict.reasons) if run.verdict else [],
+    )
+
+
+def conclude(runs: list[Run], probes: list[Probe]) -> Run:
+    """Return the best run under the search's own verdict; if none met everything, the slowest as it was judged."""
+    met = [(probe.rate, run) for probe, run in zip(probes, runs, strict=True) if probe.met]
+    if not met:
+        return replace(runs[-1], probes=probes)
+    rate, best = max(met, key=lambda pair: pair[0])
+    reason = Finding(key="capacity_found", values={"rate": rate, "probes": len(probes)})
+    return replace(best, probes=probes, verdict=Verdict(word="PASS", reasons=[reason]))
