@@ -23,7 +23,7 @@ from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
 import shop.connections as redis_connections
-from shop import db
+from shop import db, wakeups
 
 hypothesis.settings.register_profile("shop", deadline=None, print_blob=True)  # a busy machine is no counter-example
 hypothesis.settings.load_profile("shop")
@@ -150,6 +150,13 @@ HOUSE_ACCOUNTS = """
 """
 
 
+class AtOnce:
+    """Publishes a wake-up in the thread of whoever wakes."""
+
+    def wake(self, name: str) -> None:
+        wakeups.publish(name)
+
+
 @pytest.fixture
 def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """
@@ -157,8 +164,10 @@ def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> I
 
     In place of pytest-django's `transactional_db`, whose flush takes the two house accounts along, which a migration
     made, and makes every permission anew (0.3 s per test).
+
+    Wake-ups are published at once: those of the process's own thread would reach the next test.
     """
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), mock.patch.object(wakeups, "_publisher", AtOnce()):
         empty_shop()
         yield
         empty_shop()

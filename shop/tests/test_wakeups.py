@@ -17,11 +17,14 @@ NAME = "orders.reserve_stock"
 
 
 @pytest.fixture
-def publisher(monkeypatch):
-    """A publishing thread of this test's own: another test's failures must not make it pause."""
+def publisher(committed_db, monkeypatch):
+    """A publishing thread of this test's own; at the end it has nothing left to do, so it reaches no other test."""
     publisher = wakeups._Publisher()
     monkeypatch.setattr(wakeups, "_publisher", publisher)
-    return publisher
+    monkeypatch.setattr(wakeups, "PAUSE_AFTER_FAILURE_SECONDS", 0.01)
+    yield publisher
+    wakeups.wake("the.end")
+    wait_until(lambda: wakeups.is_flag_set("the.end"))
 
 
 def messages(queue="orders"):
@@ -138,8 +141,8 @@ def test_publish_gives_up_soon_without_broker(away, monkeypatch):
         assert results == [False]
 
 
-def test_wakeup_that_failed_is_published_when_redis_is_back(publisher, monkeypatch):
-    monkeypatch.setattr(wakeups, "PAUSE_AFTER_FAILURE_SECONDS", 0.01)
+@pytest.mark.usefixtures("publisher")
+def test_wakeup_that_failed_is_published_when_redis_is_back(monkeypatch):
     failed = threading.Event()
     real = wakeups.publish
 
