@@ -55,7 +55,7 @@ def check_all() -> dict[str, dict[str, Any]]:
         try:
             check()
         except (DatabaseError, redis.RedisError, TimeoutError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or repr(error)).splitlines()[0]
         ms = round((time.perf_counter() - began) * 1000, 1)
         results[name] = {"ok": reason is None, "ms": ms} | ({"reason": reason} if reason else {})
     return results
