@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.urls.converters import get_converters
@@ -139,6 +140,12 @@ class Operation:
 
 
 OPERATIONS: dict[tuple[type[APIView], str], Operation] = {}
+
+
+@cache
+def read_descriptions() -> None:
+    """Import every room's `schema` module."""
+    autodiscover_modules("schema")
 
 
 def describe(view: type[Endpoint], method: str, operation: Operation) -> None:
@@ -273,6 +280,7 @@ class ShopSchema(AutoSchema):
     def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any) -> Json | None:
         self.registry, self.path, self.path_regex = registry, path, path_regex
         self.path_prefix, self.method = path_prefix, method.upper()
+        read_descriptions()
         operation = OPERATIONS.get((type(self.view), method.lower()))
         if operation is None:
             error(f"{method} {path} is described in no schema module")
@@ -350,7 +358,7 @@ def build() -> Json:
 
     Raises: BadDocument.
     """
-    autodiscover_modules("schema")
+    read_descriptions()
     GENERATOR_STATS.reset()
     document: Json = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # theirs
     if GENERATOR_STATS:
