@@ -1,13 +1,16 @@
 """The OpenAPI document is valid, complete, and what the code says."""
 
 import json
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from openapi_spec_validator import validate
 
+from config.tests.client import Answer, Contract
 from shop import openapi
 from shop.commands import Exit
 from shop.management.commands.openapi import as_text
@@ -117,3 +120,38 @@ def test_address_without_a_description_cannot_be_built(document: Any, monkeypatc
     monkeypatch.delitem(openapi.OPERATIONS, forgotten)
     with pytest.raises(openapi.BadDocument):
         openapi.build()
+
+
+def answer_of(status: int, body: Any, **headers: str) -> Answer:
+    message = Message()
+    given = {"X-Request-Id": "1", "Cache-Control": "private, no-store", "Content-Type": "application/json"} | headers
+    for name, text in given.items():
+        message[name] = text
+    return Answer(status, message, json.dumps(body).encode())
+
+
+WALLET = {"user_id": 1, "balance": 5, "currency": "KRW", "updated_at": "2026-01-01T00:00:00Z"}
+
+
+def test_contract_accepts_what_is_documented() -> None:
+    Contract().check("GET", "/balance/1", answer_of(200, WALLET))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answer_of(201, WALLET),
+        answer_of(200, WALLET | {"email": "kim@example.org"}),
+        answer_of(200, {name: WALLET[name] for name in ("user_id", "balance", "currency")}),
+        answer_of(200, WALLET | {"balance": 5.5}),
+        answer_of(200, WALLET | {"balance": -5}),
+        answer_of(200, WALLET | {"updated_at": "2026-01-01T09:00:00+09:00"}),
+        answer_of(200, WALLET, **{"Content-Type": "text/html"}),
+        answer_of(200, WALLET, **{"X-Request-Id": ""}),
+        answer_of(409, {"code": "coupon_closed"}, **{"Content-Type": "application/problem+json"}),
+    ],
+)
+def test_contract_refuses_everything_else(answer: Answer) -> None:
+    """The twin of every test that goes through the client: it can fail."""
+    with pytest.raises((AssertionError, jsonschema.ValidationError)):
+        Contract().check("GET", "/balance/1", answer)
