@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shop import connections
-from shop.errors import DependencyUnavailable, InvalidCredentials, TooManyRequests
+from shop import connections, db
+from shop.errors import Busy, DependencyUnavailable, TooManyRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,9 @@ def failures_of(limit: Limit, subject: str) -> Iterator[None]:
     wait_ms = _spend(limit, subject, 1)
     if wait_ms > 0:
         raise TooManyRequests(retry_after=math.ceil(wait_ms / 1000))
-    is_failure = False
     try:
         yield
-    except InvalidCredentials:
-        is_failure = True
+    except (*db.TROUBLE, Busy):  # a database that is away is not a wrong guess
+        _spend(limit, subject, -1)
         raise
-    finally:
-        if not is_failure:  # neither a success nor a database that is away is a wrong guess
-            _spend(limit, subject, -1)
+    _spend(limit, subject, -1)
