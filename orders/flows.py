@@ -252,8 +252,8 @@ def cancel_order(*, order_id: int, user_id: int | None, reason: str, key: Key | 
 def _give_everything_back(claimed: Claimed, *, now: datetime) -> None:
     """Refund a paid order, return its coupon and its stock, and take it out of the sales of the day it was paid."""
     (order,) = operations.with_lines([claimed])
-    wallet = balance.lock_wallets([order.user_id])[order.user_id]
-    if order.total > 0:
+    if order.total > 0:  # who owes nothing may have no wallet
+        wallet = balance.lock_wallets([order.user_id])[order.user_id]
         refund = Movement(order.order_id, wallet.account_id, order.total, wallet.balance + order.total)
         balance.record_refunds([refund], now=now)
     coupons.give_back(_uses([order]), now=now)

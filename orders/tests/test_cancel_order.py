@@ -33,6 +33,7 @@ from orders.models import Order, OrderHistory
 from orders.tasks import TAKE_PAYMENTS
 from shop import pipeline
 from shop.errors import IdempotencyKeyInFlight
+from shop.models import User
 from shop.testing import Running, holding, race, wait_until_blocked
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -85,6 +86,15 @@ def test_order_that_cost_nothing_is_cancelled_without_a_refund():
     settle()
     cancel(order_id)
     assert (status(order_id), stock_of(product_id), Transfer.objects.count()) == ("cancelled", 5, 0)
+    assert_sound()
+
+
+def test_order_that_cost_nothing_of_a_user_without_a_wallet_is_cancelled():
+    operator_id, product_id = User.objects.create_superuser("boss", password="x").pk, make_product(stock=1, price=0)
+    order_id = place(operator_id, (product_id, 1))
+    settle()
+    assert cancel(order_id) == CancelledOrder(order_id)
+    assert (status(order_id), stock_of(product_id), Transfer.objects.count()) == ("cancelled", 1, 0)
     assert_sound()
 
 
