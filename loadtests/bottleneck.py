@@ -16,7 +16,7 @@ WINDOW, NEEDED = 5, 4
 BUSY_SHARE = 0.9
 LOCK_WAITS = 5  # backends waiting for a lock at once; one or two are the stages taking turns
 CLAIMS_WAITING = 2_000  # ten batches: more than a second of recording
-PARTS = ("web", "worker", "beat", "postgres", "redis", "metrics", "k6")
+PARTS = ("web", "worker", "beat", "postgres", "redis", "metrics", "k6", "runner", "others")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

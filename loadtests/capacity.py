@@ -5,6 +5,7 @@ Each probe is a whole run: it waits until all is settled, is reconciled and audi
 report; the run that is reported in full is the best one that met everything.
 """
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from loadtests.results import Finding, Probe, Run, Verdict
 from loadtests.runner import Shop
 from loadtests.scenarios import Plan
 from loadtests.supplies import Supplies
+from loadtests.texts import say
 
 MOST_PROBES = 20
 
@@ -22,13 +24,18 @@ def next_rate(probes: list[Probe], *, first: int, growth: float, precision: floa
     """
     Return the rate to try next, None when the answer is known.
 
+    A rate is missed when it misses twice: one bad second of the machine must not halve the answer.
+
     Shapes: precision is the share of the answer by which it may be too low.
     Units: requests a second.
     """
     met = max((probe.rate for probe in probes if probe.met), default=0)
-    missed = min((probe.rate for probe in probes if not probe.met), default=None)
+    misses = Counter(probe.rate for probe in probes if not probe.met and probe.rate > met)
+    missed = min((rate for rate, count in misses.items() if count > 1), default=None)
     if len(probes) >= MOST_PROBES or met >= most:
         return None
+    if probes and misses[probes[-1].rate] == 1:
+        return probes[-1].rate
     if missed is None:
         return min(most, round(met * growth)) if met else first
     if missed <= met or missed - met <= max(1, precision * met) or missed < 2:
@@ -43,13 +50,13 @@ def search(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line:
     probes: list[Probe] = []
     runs: list[Run] = []
     while (rate := next_rate(probes, first=first, growth=growth, precision=precision, most=most)) is not None:
-        place = directory / f"at-{rate}"
+        place = directory / f"{len(probes) + 1:02d}-at-{rate}"
         place.mkdir(exist_ok=True)
         run = runner.measure(plan.at_rate(rate), shop=shop, supplies=supplies, directory=place, line=line)
         probe = probe_of(run, rate)
         probes.append(probe)
         runs.append(run)
-        line.say(f"{rate:,}/s: {'met' if probe.met else 'missed'}, p95 {probe.p95_ms} ms")
+        line.say(f"{rate:,}/s: {'met' if probe.met else say(probe.reasons[0], 'en')}")
     return conclude(runs, probes)
 
 

@@ -13,25 +13,26 @@ from typing import Any
 
 from loadtests import reports
 from loadtests.charts import Chart, Line
-from loadtests.document import Document, Figures, Heading, Table, Text, precise
+from loadtests.document import Document, Figures, Heading, Table, Text, plain, precise
 from loadtests.outcomes import UNEXPECTED
 from loadtests.results import Run, series
 from loadtests.texts import LANGUAGES, label, text
 
 NARROWEST = 0.05
 BLOCK_SECONDS = 10.0
-TONES = {"better": "good", "worse": "bad", "noise": ""}
+FEWEST_BLOCKS = 3  # of ten seconds; fewer have no scatter worth the name
+TONES = {"better": "good", "worse": "bad", "noise": "", "unknown": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One figure of both runs; `band` is the share within which a difference means nothing."""
+    """One figure of both runs; `band` is the share within which a difference means nothing, None: nobody knows."""
 
     name: str
     endpoint: str
     first: float
     second: float
-    band: float
+    band: float | None
     less_is_better: bool
 
     @property
@@ -43,6 +44,8 @@ class Change:
 
     @property
     def meaning(self) -> str:
+        if self.band is None:
+            return "unknown"
         if abs(self.share) <= self.band:
             return "noise"
         return "better" if (self.share < 0) == self.less_is_better else "worse"
@@ -58,9 +61,11 @@ def block_means(run: Run, name: str) -> list[float]:
     return [sum(values) / len(values) for values in whole]
 
 
-def noise_band(first: list[float], second: list[float]) -> float:
-    """Return the band around zero change, as a share of the first mean; the narrowest one where there is too little."""
-    if min(len(first), len(second)) < 2 or not sum(first):
+def noise_band(first: list[float], second: list[float]) -> float | None:
+    """Return the band around zero change, as a share of the first mean; None where the runs are too short to tell."""
+    if min(len(first), len(second)) < FEWEST_BLOCKS:
+        return None
+    if not sum(first):
         return NARROWEST
     error = math.sqrt(_square_error(first) + _square_error(second))
     return max(NARROWEST, 2 * error / (sum(first) / len(first)))
@@ -92,8 +97,11 @@ def _per_endpoint(first: Run, second: Run) -> list[Change]:
         other = second.endpoint(item.name)
         if other and item.latency.p95 and other.latency.p95:
             before, after = item.latency.p95, other.latency.p95
+            wider = (
+                None if band is None else band * math.sqrt(first.requests / item.requests)
+            )  # fewer requests, more scatter
             found.append(
-                Change(name="p95", endpoint=item.name, first=before, second=after, band=band, less_is_better=True)
+                Change(name="p95", endpoint=item.name, first=before, second=after, band=wider, less_is_better=True)
             )
     return found
 
@@ -172,8 +180,9 @@ def _row(change: Change, language: str) -> list[str]:
     name = label(change.name, language) if change.name in NAMED_LABELS else _said(change.name, language)
     where = "" if change.endpoint == "all" else f"{label(change.endpoint, language)}: "
     moved = "–" if math.isinf(change.share) else f"{change.share:+.1%}"
+    band = "–" if change.band is None else f"±{change.band:.1%}"
     meaning = _said(change.meaning, language)
-    return [f"{where}{name}", precise(change.first), precise(change.second), moved, f"±{change.band:.1%}", meaning]
+    return [f"{where}{name}", precise(change.first), precise(change.second), moved, band, meaning]
 
 
 NAMED_LABELS = (
@@ -194,7 +203,7 @@ def other_terms(first: Run, second: Run) -> list[str]:
     for before, after in ((first.plan, second.plan), (first.machine, second.machine)):
         names = [name for name in {**before, **after} if name not in ("base_url", "processes")]
         terms += [(name, before.get(name), after.get(name)) for name in names]
-    return [f"{name} {before} → {after}" for name, before, after in terms if before != after]
+    return [f"{name} {plain(before)} → {plain(after)}" for name, before, after in terms if before != after]
 
 
 def as_text(first: Run, second: Run) -> str:

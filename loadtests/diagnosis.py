@@ -4,17 +4,26 @@ What the failures of a run mean, told from its figures alone: the same questions
 
 import math
 
+from loadtests import bottleneck
 from loadtests.outcomes import UNEXPECTED
 from loadtests.results import Endpoint, Finding, Run
 from loadtests.verdict import ENOUGH_TO_TELL
 
 ROUNDING = 0.0001  # percentages are reported with two digits: totals from them may be off by this share of all requests
+OTHERS_SHARE = 0.1  # of the machine's CPUs, on average
 SAID_SHARE = 0.95  # of the target rate; below it the run did not test what its title says
 
 
 def diagnose(run: Run) -> list[Finding]:
     """Return what the figures say beyond the verdict, in the order a reader needs it."""
-    return [*_deterministic(run), *_who_failed(run), *_generator(run), *_borrowed_latencies(run), *_sums(run)]
+    return [
+        *_deterministic(run),
+        *_who_failed(run),
+        *_generator(run),
+        *_borrowed_latencies(run),
+        *_sums(run),
+        *_others(run),
+    ]
 
 
 def _dead(run: Run) -> list[Endpoint]:
@@ -71,6 +80,13 @@ def _borrowed_latencies(run: Run) -> list[Finding]:
         return []
     values = {"count": len(same), "avg": overall.avg, "max": overall.max}
     return [Finding(key="borrowed_latencies", values=values)]
+
+
+def _others(run: Run) -> list[Finding]:
+    """Say when something else was at work on the machine."""
+    used = bottleneck.cpu_shares(run.samples).get("others", 0.0)
+    cores = run.machine.get("cores", 0)
+    return [Finding(key="others_busy", values={"cpus": used, "cores": cores})] if used > OTHERS_SHARE * cores else []
 
 
 def _sums(run: Run) -> list[Finding]:

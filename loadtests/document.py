@@ -1,6 +1,7 @@
 """A report as a list of blocks, in one language; HTML and Markdown are written from the same blocks."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from loadtests.charts import Chart
 
@@ -61,12 +62,19 @@ def whole(value: float | None) -> str:
 
 
 def precise(value: float | None) -> str:
-    """Return milliseconds with a digit below 100, none above."""
+    """Return a number with a digit below 100, none above."""
     if value is None:
         return "–"
-    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:,.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"
 
 
 def share(part: float, of: float) -> str:
     """Return a share in per cent with two digits, as the original report has them; `–` of nothing."""
     return f"{part / of:.2%}" if of else "–"
+
+
+def plain(value: Any) -> str:
+    """Return a value of the plan or the machine as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(item)}" for name, item in sorted(value.items()))
+    return f"{value:,.10g}" if isinstance(value, int | float) else str(value)

@@ -14,11 +14,16 @@ ENGINES = {"postgres": "postgres", "redis": "valkey-server"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """CPU seconds since each process began, by pid; resident megabytes; seconds spent waiting for a CPU."""
+    """
+    CPU seconds since each process began, by pid; resident megabytes; what its threads waited for a CPU.
+
+    `waited` seconds in `turns` turns: a thread that is ready to run waited waited/turns on average.
+    """
 
     cpu: Mapping[int, float]
     memory_mb: float
-    waited: float
+    waited: float = 0.0
+    turns: int = 0
 
 
 def cores() -> int:
@@ -41,22 +46,29 @@ def find_parts(data_dir: Path) -> dict[str, list[int]]:
 def use_of(pids: list[int]) -> Use:
     """Return what these processes have used so far; one that ends meanwhile is left out."""
     cpu: dict[int, float] = {}
-    private_kb, shared_kb, waited = 0, 0, 0.0
+    private_kb, shared_kb, waited, turns = 0, 0, 0.0, 0
     for pid in pids:
         try:
             cpu[pid] = _cpu_seconds(pid)
             own, shared = _memory_kb(pid)
-            waited += _waited_seconds(pid)
+            seconds, count = _waits(pid)
         except OSError:
             continue
+        waited, turns = waited + seconds, turns + count
         private_kb += own
         shared_kb = max(shared_kb, shared)  # PostgreSQL's processes share one buffer pool: count it once
-    return Use(cpu=cpu, memory_mb=(private_kb + shared_kb) / 1024, waited=waited)
+    return Use(cpu=cpu, memory_mb=(private_kb + shared_kb) / 1024, waited=waited, turns=turns)
 
 
 def cpu_between(before: Use, after: Use) -> float:
     """Return the CPU seconds spent between two readings, by processes that were there at both."""
     return sum(seconds - before.cpu[pid] for pid, seconds in after.cpu.items() if pid in before.cpu)
+
+
+def wait_ms_between(before: Use, after: Use) -> float | None:
+    """Return how long a thread that was ready to run waited for a CPU on average; None if none ran."""
+    turns, seconds = after.turns - before.turns, after.waited - before.waited
+    return seconds * 1000 / turns if turns > 0 and seconds >= 0 else None
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -74,15 +86,16 @@ def _memory_kb(pid: int) -> tuple[int, int]:
     return sizes.get("RssAnon", 0), sizes.get("RssShmem", 0)
 
 
-def _waited_seconds(pid: int) -> float:
-    """Return how long all threads were ready to run and had no CPU; 0 where the kernel keeps no such count."""
-    total = 0
+def _waits(pid: int) -> tuple[float, int]:
+    """Return seconds and turns of all threads; nothing where the kernel keeps no such count."""
+    seconds, turns = 0.0, 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
-            total += int((thread / "schedstat").read_text().split()[1])
-        except (OSError, IndexError):
+            _ran, waited, count = (thread / "schedstat").read_text().split()
+        except (OSError, ValueError):
             continue
-    return total / 1e9
+        seconds, turns = seconds + int(waited) / 1e9, turns + int(count)
+    return seconds, turns
 
 
 def busy_seconds() -> float:

@@ -74,5 +74,5 @@ def _cell(tag: str, text: str, position: int, table: Table) -> str:
 
 
 def _figure(chart: charts.Chart) -> str:
-    legend = "".join(f'<span class="{style}">{escape(label)}</span>' for style, label in charts.styles(chart))
+    legend = "".join(f'<span class="{line.style}">{escape(line.label)}</span>' for line in charts.drawn(chart))
     return f"<figure><figcaption>{escape(chart.title)}<i>{legend}</i></figcaption>{charts.svg(chart)}</figure>"

@@ -5,7 +5,7 @@ from pathlib import Path
 from loadtests import report_html, report_markdown, results, sections, sections_detail
 from loadtests.document import Document
 from loadtests.results import Run
-from loadtests.texts import LANGUAGES, label, phrase, say
+from loadtests.texts import LANGUAGES, phrase, say
 
 
 def compose(run: Run, language: str) -> Document:
@@ -39,7 +39,7 @@ def compose(run: Run, language: str) -> Document:
 def _facts(run: Run, language: str) -> list[str]:
     return [
         run.started_at,
-        f"{run.requests:,} {label('requests', language).lower()}",
+        phrase("facts_requests", language, {"count": run.requests}),
         f"{run.seconds:,.0f} s",
         f"{run.tps:,.0f}/s",
         *([f"{run.machine['cores']} CPU"] if "cores" in run.machine else []),

@@ -64,8 +64,8 @@ class Generator:
     """
     Whether k6 did what it was asked to.
 
-    `wait_ms` is how long its threads waited for a CPU, per request; `vus_most` the most VUs busy at once; `warned` is
-    k6's own "Insufficient VUs".
+    `wait_ms` is how long its threads waited for a CPU each time they were ready to run, `cpus` what it used; `vus_most`
+    the most VUs busy at once; `warned` is k6's own "Insufficient VUs".
     """
 
     planned: int
@@ -74,6 +74,7 @@ class Generator:
     vus_limit: int
     vus_most: int = 0
     wait_ms: float | None = None
+    cpus: float | None = None
     warned: bool = False
     exit_code: int = 0
 

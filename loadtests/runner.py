@@ -14,7 +14,7 @@ from typing import Any
 from loadtests import bottleneck, diagnosis, ledgers, outcomes, preflight, procfs, reconciliation, scenarios, verdict
 from loadtests.generator import GRACE_SECONDS, K6, generator_of
 from loadtests.progress import LiveLine, line_of
-from loadtests.results import AuditResult, Run, Sample, highest, series
+from loadtests.results import AuditResult, Generator, Run, Sample, highest, series
 from loadtests.sampling import Sampler
 from loadtests.scenarios import Plan
 from loadtests.supplies import Supplies, token_of
@@ -68,8 +68,7 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
     coupons = ledgers.coupons_settled(supplies, accepted=claimed, seen=outcomes.claims_seen(log))
     added = ledgers.difference(before, ledgers.read(supplies, metrics_url=shop.metrics_url))
     generator = generator_of(plan, metrics, log=log, exit_code=exit_code)
-    waited = sampler.waited * 1000 / generator.started if generator.started else None
-    busiest = max(generator.vus_most, int(highest(sampler.samples, "vus")))
+    samples = aligned(sampler.samples)
     charged = outcomes.count_of(metrics, "charged_amount")
     run = Run(
         scenario=plan.scenario,
@@ -79,15 +78,31 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
         objectives=dict(plan.objectives),
         machine=_machine(sampler),
         endpoints=endpoints,
-        generator=replace(generator, vus_most=busiest, wait_ms=None if waited is None else round(waited, 3)),
+        generator=_seen(generator, samples),
         orders=orders if "order" in plan.mix else None,
         coupons=coupons if "coupon" in plan.mix else None,
         lines=reconciliation.reconcile(endpoints=endpoints, charged=charged, added=added, orders=orders),
         settled_within_s=settled_within,
-        samples=aligned(sampler.samples),
+        samples=samples,
         odd=list(outcomes.odd_answers(log)),
     )
     return judged(replace(run, audit=_audit(line)))
+
+
+def _seen(generator: Generator, samples: list[Sample]) -> Generator:
+    """Add what was seen of the generator from outside, while it sent requests."""
+    loaded = [sample for sample in samples if sample.values.get("tps")]
+    return replace(
+        generator,
+        vus_most=max(generator.vus_most, int(highest(loaded, "vus"))),
+        wait_ms=_mean(loaded, "wait_k6"),
+        cpus=_mean(loaded, "cpu_k6"),
+    )
+
+
+def _mean(samples: list[Sample], name: str) -> float | None:
+    values = [value for _at, value in series(samples, name)]
+    return round(sum(values) / len(values), 3) if values else None
 
 
 def judged(run: Run) -> Run:

@@ -5,6 +5,7 @@ k6 says what customers see, /proc what the parts use, PostgreSQL and Redis what 
 series empty for that second; the load goes on.
 """
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -52,12 +53,6 @@ class Sampler:
     def process_counts(self) -> dict[str, int]:
         return {part: len(pids) for part, pids in self._parts.items()}
 
-    @property
-    def waited(self) -> float:
-        """Seconds that k6's threads waited for a CPU so far."""
-        used = self._used.get("k6")
-        return used.waited if used else 0.0
-
     def start(self) -> None:
         self._began = self._at = time.monotonic()
         self._busy = procfs.busy_seconds()
@@ -69,11 +64,10 @@ class Sampler:
 
     def _run(self) -> None:
         try:
-            due = self._began
-            while not self._stopped.is_set():
+            due = self._began + PERIOD_SECONDS
+            while not self._stopped.wait(max(0.0, due - time.monotonic())):
                 due += PERIOD_SECONDS
                 self._read_once()
-                self._stopped.wait(max(0.0, due - time.monotonic()))
         finally:
             connection.close()
 
@@ -97,7 +91,7 @@ class Sampler:
         before, self._seen = self._seen, reading
         classes = [now - was for now, was in zip(reading.classes, before.classes or [0] * 99, strict=False)]
         change = {name: count - before.counts.get(name, 0) for name, count in reading.counts.items()}
-        values = {"tps": sum(classes) / elapsed if elapsed else 0.0, "vus": reading.counts["vus"]}
+        values = {"tps": sum(classes) / elapsed, "vus": reading.counts["vus"]}
         values |= {"dropped": change["dropped_iterations"], "unexpected": change["unexpected"]}
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
             if (ms := percentile(classes, share)) is not None:
@@ -105,19 +99,29 @@ class Sampler:
         return values, classes
 
     def _machine(self, elapsed: float) -> dict[str, float]:
-        """Return CPUs busy and memory, by part."""
+        """Return CPUs busy and memory, by part; `others` is what neither the shop nor this suite used."""
         if len(self.samples) % FIND_EVERY == 0:
-            self._parts = procfs.find_parts(self.data_dir) | {"k6": [self.k6.child.pid]}
-        values = {}
-        for part, pids in self._parts.items():
-            before, now = self._used.get(part), procfs.use_of(pids)
-            if now.cpu:
-                self._used[part] = now
-                values[f"memory_{part}"] = now.memory_mb
-            if before and now.cpu and elapsed:
-                values[f"cpu_{part}"] = procfs.cpu_between(before, now) / elapsed
+            self._parts = procfs.find_parts(self.data_dir) | {"runner": [os.getpid()]}
+        own = {} if self.k6.has_ended else {"k6": [self.k6.child.pid]}
+        values: dict[str, float] = {}
+        for part, pids in {**self._parts, **own}.items():
+            values |= self._part(part, procfs.use_of(pids), elapsed)
         busy, self._busy = self._busy, procfs.busy_seconds()
-        return values | ({"cpu_machine": (self._busy - busy) / elapsed} if elapsed else {})
+        known = sum(value for name, value in values.items() if name.startswith("cpu_"))
+        machine = (self._busy - busy) / elapsed
+        return values | {"cpu_machine": machine, "cpu_others": max(0.0, machine - known)}
+
+    def _part(self, part: str, now: procfs.Use, elapsed: float) -> dict[str, float]:
+        if not now.cpu:
+            return {}
+        before, self._used[part] = self._used.get(part), now
+        values = {f"memory_{part}": now.memory_mb}
+        if before is not None:
+            values[f"cpu_{part}"] = procfs.cpu_between(before, now) / elapsed
+            wait_ms = procfs.wait_ms_between(before, now)
+            if part == "k6" and wait_ms is not None:
+                values["wait_k6"] = wait_ms
+        return values
 
     def _waiting(self, _elapsed: float) -> dict[str, float]:
         names = ("connections", "active", "lock_waits", "orders_waiting", "oldest_order")

@@ -117,6 +117,10 @@ def _totals(run: Run, said: Original, language: str) -> list[list[str]]:
         if item.endpoint in WRITES:
             named = {"endpoint": label(item.endpoint, language)}
             rows.append([phrase("success_of", language, named), f"{item.success:.0f}%", _success(run, item.endpoint)])
+            refused = sum(part.count("refused") for part in _matching(run, item.endpoint))
+            asked = sum(part.requests for part in _matching(run, item.endpoint))
+            if refused:
+                rows.append([phrase("refused_of", language, named), "–", share(refused, asked)])
     latency = run.overall
     return [
         *rows,

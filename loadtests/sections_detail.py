@@ -1,10 +1,8 @@
 """The report's evidence: charts, steps, bottleneck, reconciliation, audit, conditions."""
 
-from typing import Any
-
 from loadtests import bottleneck
-from loadtests.charts import Chart, Line, clock
-from loadtests.document import Block, Bullets, Code, Figures, Heading, Table, Text, precise, whole
+from loadtests.charts import Chart, Line, clock, drawn
+from loadtests.document import Block, Bullets, Code, Figures, Heading, Table, Text, plain, precise, whole
 from loadtests.outcomes import percentile
 from loadtests.results import Probe, Run, Sample, Saturation, highest, series
 from loadtests.texts import label, labels, say, text, words
@@ -30,12 +28,9 @@ def over_time(run: Run, language: str) -> list[Block]:
         _chart(run, "queues", ["orders_waiting", "claims_waiting", "messages"], language, at_least=10),
         _oldest(run, language),
         _chart(run, "vus", ["vus"], language, at_least=10),
+        _chart(run, "wait", ["wait_k6"], language, at_least=4),
     ]
-    return [Heading(label("over_time", language)), Figures([chart for chart in charts if any(_drawn(chart))])]
-
-
-def _drawn(chart: Chart) -> list[Line]:
-    return [line for line in chart.lines if line.points]
+    return [Heading(label("over_time", language)), Figures([chart for chart in charts if drawn(chart)])]
 
 
 def _chart(run: Run, name: str, names: list[str], language: str, *, at_least: float = 0.0) -> Chart:
@@ -73,13 +68,20 @@ def _latencies(run: Run, language: str) -> Chart:
 
 
 def _by_part(run: Run, kind: str, language: str) -> Chart:
-    parts = [part for part in bottleneck.PARTS if highest(run.samples, f"{kind}_{part}")]
-    lines = [Line(label=label(part, language), points=series(run.samples, f"{kind}_{part}")) for part in parts]
+    named = [(part, series(run.samples, f"{kind}_{part}")) for part in bottleneck.PARTS]
+    lines = [
+        Line(label=label(part, language), points=points if _worth_a_line(points) else []) for part, points in named
+    ]
     if kind == "memory":
         return Chart(title=label("chart_memory", language), lines=lines)
     whole_machine = Line(label=label("machine", language), points=series(run.samples, "cpu_machine"), style="asked")
     cores = float(run.machine["cores"])
     return Chart(title=label("chart_cpu", language), lines=[*lines, whole_machine], at_least=cores, limit=cores)
+
+
+def _worth_a_line(points: list[tuple[float, float]]) -> bool:
+    """Parts that did next to nothing would only hide the others."""
+    return max((value for _at, value in points), default=0.0) >= 0.05
 
 
 def _oldest(run: Run, language: str) -> Chart:
@@ -243,16 +245,10 @@ def audit(run: Run, language: str) -> list[Block]:
 def conditions(run: Run, language: str) -> list[Block]:
     """Every number of the plan, the mix, and the machine."""
     numbers = {name: value for name, value in run.plan.items() if name not in HIDDEN_NUMBERS}
-    rows = [[name, _plain(value)] for name, value in numbers.items()]
-    rows += [[f"mix.{name}", _plain(value)] for name, value in run.plan.get("mix", {}).items()]
-    rows += [[name, _plain(value)] for name, value in run.machine.items()]
+    rows = [[name, plain(value)] for name, value in numbers.items()]
+    rows += [[f"mix.{name}", plain(value)] for name, value in run.plan.get("mix", {}).items()]
+    rows += [[name, plain(value)] for name, value in run.machine.items()]
     return [Heading(label("conditions", language)), Table(labels(["name", "number"], language), rows)]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items())
-    return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
 
 
 def reading(language: str) -> list[Block]:

@@ -1,0 +1,169 @@
+"""Percentiles, plans, bottlenecks, capacity, comparison: pure functions on small numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from loadtests import bottleneck, capacity, charts, compare, outcomes, scenarios
+from loadtests.results import Probe, Run
+from loadtests.tests.figures import second, sound
+
+
+def test_a_percentile_is_interpolated_in_its_class() -> None:
+    classes = [0, 0, 100, *[0] * 14]  # a hundred answers between 10 and 20 ms
+    assert outcomes.percentile(classes, 0.5) == 15.0
+    assert outcomes.percentile([50, 50, *[0] * 15], 0.95) == pytest.approx(9.5)
+    assert outcomes.percentile([*[0] * 16, 3], 0.5) == 5_000.0
+    assert outcomes.percentile([0] * 17, 0.95) is None
+
+
+def test_the_log_gives_samples_and_the_first_odd_answer_of_each_kind() -> None:
+    odd = 'odd {"endpoint":"order","status":500,"said":"%s"}'
+    log = "\n".join(["claim 12 1000", odd % "a", odd % "b"])
+    assert outcomes.claims_seen(log) == {12: 1_000}
+    assert outcomes.odd_answers(log) == [{"endpoint": "order", "status": 500, "said": "a"}]
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "vus", "seconds", "planned"),
+    [
+        ("load", 750, 1_000, 300, 217_500),
+        ("stress", 1_125, 1_500, 840, 540_000),
+        ("peak", 850, 600, 300, 246_500),
+    ],
+)
+def test_the_originals_runs_are_the_defaults(name: str, rate: int, vus: int, seconds: int, planned: int) -> None:
+    plan = scenarios.plan_for(name, {})
+    assert (plan.number("rate"), plan.number("vus"), plan.seconds, plan.planned) == (rate, vus, seconds, planned)
+
+
+def test_the_originals_mixes_are_the_defaults() -> None:
+    mix = {"list": 35, "top_selling": 25, "detail": 20, "balance": 5, "order": 10, "charge": 5}
+    assert scenarios.plan_for("load", {}).mix == scenarios.plan_for("stress", {}).mix == mix
+    assert scenarios.plan_for("peak", {}).mix == {"coupon": 70.6, "list": 11.8, "order": 5.9, "balance": 11.8}
+
+
+def test_every_number_can_be_overridden() -> None:
+    given = {"rate": 1_500.0, "duration_s": 50.0, "mix.coupon": 7.0, "mix.list": 0.0, "p95_ms": 99.0, "users": 10.0}
+    plan = scenarios.plan_for("load", given)
+    assert plan.numbers["ramp_s"] == 10.0  # shrinks with its run
+    assert plan.numbers["vus"] == 2_000  # grows with the rate
+    assert (plan.mix["coupon"], "list" in plan.mix, plan.objectives["p95_ms"]) == (7.0, False, 99.0)
+    assert plan.environment["USERS"] == "10"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rate", 1e9), ("duration_s", 1e6), ("vus", 0), ("steps", 0), ("vuss", 5), ("ramp_s", 300)]
+)
+def test_a_plan_out_of_bounds_is_refused(name: str, value: float) -> None:
+    with pytest.raises(scenarios.BadPlan, match=name.replace("ramp_s", "ramp")):
+        scenarios.plan_for("load", {name: value})
+
+
+# --- bottleneck -----------------------------------------------------------------------------------------------------
+
+
+def saturated(**at: int) -> list[str]:
+    """Return the resources found when each series reaches 99 from a second on."""
+    samples = [second(float(t), **{name: 99.0 for name, since in at.items() if t >= since}) for t in range(1, 31)]
+    run = sound()
+    found = bottleneck.find_saturations(samples, machine=run.machine, objectives=run.objectives)
+    return [f"{item.resource} {item.at:.0f}" for item in found]
+
+
+def test_the_resource_that_saturated_first_stands_first() -> None:
+    assert saturated(cpu_machine=12, cpu_web=9, oldest_order=15) == ["web 9", "machine 12", "orders 15"]
+
+
+def test_of_two_at_once_the_particular_stands_first() -> None:
+    assert saturated(cpu_machine=9, cpu_web=9) == ["web 9", "machine 9"]
+
+
+def test_one_busy_second_is_no_bottleneck() -> None:
+    samples = [second(float(t), lock_waits=50.0 if t == 7 else 0.0) for t in range(1, 31)]
+    run = sound()
+    assert bottleneck.find_saturations(samples, machine=run.machine, objectives=run.objectives) == []
+
+
+# --- capacity -------------------------------------------------------------------------------------------------------
+
+
+def search(limit: int, *, unlucky: tuple[int, ...] = ()) -> tuple[int, int]:
+    """Return what a search finds when rates up to `limit` meet; the probes in `unlucky` (1-based) miss anyway."""
+    probes: list[Probe] = []
+    while (rate := capacity.next_rate(probes, first=100, growth=1.6, precision=0.05, most=3_000)) is not None:
+        met = rate <= limit and len(probes) + 1 not in unlucky
+        probes.append(Probe(rate=rate, seconds=20, met=met, p95_ms=50, settled_p95_ms=100, dropped=0))
+    return max((probe.rate for probe in probes if probe.met), default=0), len(probes)
+
+
+@pytest.mark.parametrize("limit", [103, 640, 1_234, 2_999])
+def test_the_search_ends_within_its_precision(limit: int) -> None:
+    found, probes = search(limit)
+    assert limit / 1.06 <= found <= limit
+    assert probes < capacity.MOST_PROBES
+
+
+def test_the_search_goes_down_from_a_first_rate_that_is_too_high() -> None:
+    assert search(40)[0] in range(38, 41)
+
+
+def test_one_unlucky_probe_does_not_change_the_answer() -> None:
+    assert search(1_234, unlucky=(3,))[0] == search(1_234)[0]
+
+
+def test_the_search_stops_at_its_bound() -> None:
+    assert search(99_999)[0] == 3_000
+
+
+# --- comparison -----------------------------------------------------------------------------------------------------
+
+
+def a_minute(p95: float, scatter: float) -> Run:
+    """Return a minute's run whose ten-second means of p95 alternate around a value."""
+    samples = [second(float(t), p95=p95 + scatter * (1 if t // 10 % 2 else -1)) for t in range(1, 61)]
+    run = sound(samples=samples, seconds=60.0)
+    total = replace(run.total, latency=replace(run.overall, p95=p95))
+    return replace(run, endpoints=[*run.parts, total])
+
+
+def meaning(first: Run, second: Run) -> str:
+    return next(
+        change.meaning for change in compare.changes(first, second) if (change.name, change.endpoint) == ("p95", "all")
+    )
+
+
+def test_a_change_within_the_scatter_is_noise_and_one_beyond_it_is_not() -> None:
+    assert meaning(a_minute(100, 30), a_minute(115, 30)) == "noise"
+    assert meaning(a_minute(100, 1), a_minute(115, 1)) == "worse"
+    assert meaning(a_minute(100, 1), a_minute(80, 1)) == "better"
+    assert meaning(a_minute(100, 1), a_minute(104, 1)) == "noise"  # never narrower than 5 %
+
+
+def test_short_runs_are_too_short_to_tell() -> None:
+    assert meaning(sound(), sound()) == "unknown"
+
+
+def test_a_comparison_names_what_else_differed() -> None:
+    first, second = a_minute(100, 1), a_minute(100, 1)
+    other = replace(second, plan=dict(second.plan) | {"vus": 7})
+    assert compare.other_terms(first, other) == ["vus 100 → 7"]
+    assert "not only the code differs: vus 100 → 7" in compare.as_text(first, other)
+
+
+# --- charts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "step"), [(2.0, 0.5), (19.0, 5.0), (748.0, 200.0), (0.0, 1.0), (1_000.0, 200.0)])
+def test_scales_have_round_steps(most: float, step: float) -> None:
+    assert charts.nice_step(most, 5) == pytest.approx(step)
+
+
+def test_a_peak_survives_thinning() -> None:
+    points = [(float(x), 900.0 if x == 777 else 1.0) for x in range(2_000)]
+    thin = charts.thinned(points)
+    assert len(thin) <= charts.MOST_POINTS
+    assert (777.0, 900.0) in thin
