@@ -13,7 +13,7 @@ from typing import Any
 
 from loadtests import reports
 from loadtests.charts import Chart, Line
-from loadtests.document import Document, Figures, Heading, Table, Text, plain, precise
+from loadtests.document import Document, Figures, Heading, Table, Text, plain, tidy
 from loadtests.outcomes import UNEXPECTED
 from loadtests.results import Run, series
 from loadtests.texts import LANGUAGES, label, text
@@ -182,7 +182,7 @@ def _row(change: Change, language: str) -> list[str]:
     moved = "–" if math.isinf(change.share) else f"{change.share:+.1%}"
     band = "–" if change.band is None else f"±{change.band:.1%}"
     meaning = _said(change.meaning, language)
-    return [f"{where}{name}", precise(change.first), precise(change.second), moved, band, meaning]
+    return [f"{where}{name}", tidy(change.first), tidy(change.second), moved, band, meaning]
 
 
 NAMED_LABELS = (

@@ -65,7 +65,12 @@ def precise(value: float | None) -> str:
     """Return a number with a digit below 100, none above."""
     if value is None:
         return "–"
-    return f"{value:,.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def tidy(value: float | None) -> str:
+    """Return a number as `precise` does, but a whole one without digits."""
+    return whole(value) if value is not None and value == int(value) else precise(value)
 
 
 def share(part: float, of: float) -> str:

@@ -52,12 +52,13 @@ class K6:
         self.log_file, self.summary_file = directory / "k6.log", directory / "k6-summary.json"
         given = plan.environment | environment | {"BASE_URL": base_url, "SUMMARY": str(self.summary_file)}
         settings = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
-        self.child = processes.spawn(
-            [*self._command(), *settings, plan.script],
-            cwd=SCRIPTS,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("K6_", "SHOP_"))},
-            output=(directory / "k6.out").open("wb"),
-        )
+        with (directory / "k6.out").open("wb") as output:
+            self.child = processes.spawn(
+                [*self._command(), *settings, plan.script],
+                cwd=SCRIPTS,
+                env={name: value for name, value in os.environ.items() if not name.startswith(("K6_", "SHOP_"))},
+                output=output,
+            )
         self._client = Client(f"http://{ports.LOOPBACK}:{self.port}", timeout_seconds=2.0)
 
     def _command(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The report's first page: verdict, objectives, the original's tables beside ours, endpoints, settling."""
 
 from loadtests import original_report, verdict
-from loadtests.document import Block, Bullets, Heading, Table, Text, precise, share, whole
+from loadtests.document import Block, Bullets, Heading, Table, Text, precise, share, tidy, whole
 from loadtests.original_report import FIGURES, Original
 from loadtests.outcomes import OUTCOMES, UNEXPECTED
 from loadtests.results import Endpoint, Run, Settlement
@@ -17,7 +17,7 @@ def objectives(run: Run, language: str) -> list[Block]:
     for item in verdict.objectives(run):
         is_share = item.name == "contention_share"
         limit, measured = (
-            (f"{value:.2%}" if is_share else precise(value)) if value is not None else "–"
+            (f"{value:.2%}" if is_share else tidy(value)) if value is not None else "–"
             for value in (item.limit, item.measured)
         )
         state = {True: "met", False: "missed", None: "not_measured"}[item.met]

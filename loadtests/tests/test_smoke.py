@@ -10,13 +10,17 @@ from shop.testing_shop import RunningShop
 
 SMALL = ("--set", "users=30", "--set", "products=20", "--set", "coupons=2", "--set", "coupon_quantity=30")
 
+# The machine runs other tests at the same time: this run is about being right, not about being fast.
+PATIENT = [f"--set={name}" for name in ("p95_ms=5000", "orders_settled_p95_ms=9000", "generator_wait_ms=900")]
+PATIENT += ["--set=coupons_settled_p95_ms=9000"]
+
 
 @pytest.fixture(scope="module")
 def smoke(running_shop: RunningShop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
-    """Run smoke for four seconds; return the report's directory, what the command said and its exit code."""
+    """Run smoke for three seconds; return the report's directory, what the command said and its exit code."""
     directory = tmp_path_factory.mktemp("report")
-    length = ("--rate", "30", "--duration", "4", "--set", "p95_ms=2000", "--set", "orders_settled_p95_ms=5000")
-    done = running_shop.manage("loadtest", "smoke", *length, *SMALL, "--report", str(directory))
+    length = ("--rate", "30", "--duration", "3", "--vus", "30")
+    done = running_shop.manage("loadtest", "smoke", *length, *SMALL, *PATIENT, "--report", str(directory))
     return directory, done.stdout + done.stderr, done.returncode
 
 
@@ -26,7 +30,7 @@ def test_a_smoke_run_passes_reconciles_and_reports(smoke: tuple[Path, str, int])
     run = results.read(directory)
     assert run.verdict.word == "PASS"
     assert {item.name for item in run.parts} == set(scenarios.endpoints())
-    assert 110 <= run.requests <= 122
+    assert 82 <= run.requests <= 92
     assert run.total.count("done", "refused") == run.requests
     assert {line.state for line in run.lines} == {"agrees"}
     assert {line.fact for line in run.lines} == {"answers", "rows", "charged_amount", "settled"}

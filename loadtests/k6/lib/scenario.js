@@ -9,14 +9,21 @@ const STATISTICS = ['avg', 'min', 'med', 'p(95)', 'p(99)', 'max', 'count'];
 // Open model: requests come when they come, whether or not earlier ones were answered. All VUs exist before the start,
 // because making one in the middle costs the CPU that the shop needs.
 function arrivals(plan) {
-  const vus = { preAllocatedVUs: plan.vus, maxVUs: plan.vus };
-  return { executor: 'ramping-arrival-rate', startRate: plan.ramp_s ? 1 : plan.rate / plan.steps, stages: stagesOf(plan), ...vus };
+  const stages = stagesOf(plan);
+  const startRate = plan.ramp_s ? 1 : stages[0].target;
+  return { executor: 'ramping-arrival-rate', startRate, stages, preAllocatedVUs: plan.vus, maxVUs: plan.vus };
 }
 
 // `rate` people in the first second.
 function burst(plan) {
-  const vus = { preAllocatedVUs: plan.vus, maxVUs: plan.vus };
-  return { executor: 'constant-arrival-rate', rate: plan.rate, timeUnit: '1s', duration: `${plan.duration_s}s`, ...vus };
+  return {
+    executor: 'constant-arrival-rate',
+    rate: Math.round(plan.rate),
+    timeUnit: '1s',
+    duration: `${plan.duration_s}s`,
+    preAllocatedVUs: plan.vus,
+    maxVUs: plan.vus,
+  };
 }
 
 function summaryOf(plan) {

@@ -1,6 +1,7 @@
 """`manage.py loadtest`: k6 against the running shop, with a report that cannot mislead."""
 
 import json
+import signal
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Command(ShopCommand):
         return Exit.OK if run.verdict and run.verdict.word == "PASS" else Exit.VIOLATIONS
 
     def _measure(self, options: dict[str, Any]) -> Run:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stop k6, remove the tokens
         plan, shop = plan_of(options), find_shop(options["url"])
         now = timezone.now()
         directory = options["report"] or settings.DATA_DIR / "loadtests" / f"{plan.scenario}-{now:%Y%m%d-%H%M%S}"
