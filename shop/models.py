@@ -51,7 +51,8 @@ class StageRun(models.Model):
     """
     What a pipeline stage was doing when it last began a batch; a row left uncleared is a process that died in it.
 
-    `size` is the batch size to try next; `crashes` counts processes lost at this size (FAULTS.md 4.1).
+    `size` is the batch size to try next; `crashes` counts processes lost at this size (FAULTS.md 4.1). `owner` is the
+    process ("host:pid"): one that lives lost its database, not its life.
     """
 
     stage = models.CharField(_("stage"), max_length=64, primary_key=True)
@@ -59,6 +60,7 @@ class StageRun(models.Model):
     size = models.PositiveIntegerField(_("size"))
     crashes = models.PositiveSmallIntegerField(_("crashes"), default=0)
     began_at = models.DateTimeField(_("began at"))
+    owner = models.CharField(_("process"), max_length=100, blank=True, default="")
 
     class Meta:
         verbose_name = _("stage run")

@@ -6,6 +6,8 @@ and an empty claim is one cheap query. What the pipeline remembers about itself 
 process die in a batch?) and `ParkedItem` (items that failed alone).
 """
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,11 +174,12 @@ def _note_run(name: str, size: int) -> None:
         db.rows("SET LOCAL synchronous_commit = off")  # guards against dead processes, not dead servers: no fsync
         db.rows(
             """
-            INSERT INTO shop_stagerun (stage, is_running, size, crashes, began_at)
-            VALUES (%(stage)s, true, %(size)s, 0, now())
-            ON CONFLICT (stage) DO UPDATE SET is_running = true, size = excluded.size, began_at = excluded.began_at
+            INSERT INTO shop_stagerun (stage, is_running, size, crashes, began_at, owner)
+            VALUES (%(stage)s, true, %(size)s, 0, now(), %(owner)s)
+            ON CONFLICT (stage) DO UPDATE SET is_running = true, size = excluded.size, began_at = excluded.began_at,
+                                              owner = excluded.owner
             """,
-            {"stage": name, "size": size},
+            {"stage": name, "size": size, "owner": _this_process()},
         )
 
 
@@ -194,7 +197,7 @@ def _first_size(stage: Stage) -> int:
     only be the first waiting item, which is parked.
     """
     run = StageRun.objects.filter(stage=stage.name, is_running=True).first()
-    if run is None:
+    if run is None or _is_alive(run.owner):
         return settings.BATCH_SIZE
     crashes = run.crashes + 1 if run.size == 1 else 0
     log.warning("process_died_in_batch", stage=stage.name, size=run.size, crashes=crashes)
@@ -205,6 +208,28 @@ def _first_size(stage: Stage) -> int:
         crashes = 0
     StageRun.objects.filter(stage=stage.name).update(crashes=crashes)
     return 1
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+
+
+def _is_alive(owner: str) -> bool:
+    """
+    Say whether the process that left a run behind still lives: then the database went away under it.
+
+    Without this three outages in a row, each at batch size one, would park an innocent order for good.
+    """
+    host, _colon, pid = owner.rpartition(":")
+    if host != socket.gethostname()[:80]:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 # --- items set aside ------------------------------------------------------------------------------------------------

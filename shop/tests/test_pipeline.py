@@ -278,6 +278,7 @@ def test_order_that_kills_its_process_is_parked_for_good_and_the_others_settle(m
     order_ids = make_orders(5)
     bad = order_ids[place_of_bad]
     break_on(monkeypatch, bad, Killed())
+    monkeypatch.setattr(pipeline, "_this_process", lambda: "gone:1")  # this process plays one that dies each time
     deaths = drain_until_it_lives(RESERVE_STOCK)
 
     # The full batch; for the third order a batch of two after the first passed alone; then it alone, three times.
@@ -287,6 +288,15 @@ def test_order_that_kills_its_process_is_parked_for_good_and_the_others_settle(m
     assert item.last_error == "its process died each time"
     expected = ["pending" if order_id == bad else "stock_reserved" for order_id in order_ids]
     assert statuses(order_ids) == expected
+
+
+def test_run_of_a_living_process_is_no_death_however_often_its_database_went_away():
+    order_ids = make_orders(2)
+    owner = pipeline._this_process()
+    StageRun.objects.create(stage=NAME, is_running=True, size=1, crashes=2, began_at=timezone.now(), owner=owner)
+    limits: list[int] = []
+    assert pipeline.drain(watched(RESERVE_STOCK, limits)) == 2
+    assert (limits, parked(), statuses(order_ids)) == ([FULL], [], ["stock_reserved"] * 2)
 
 
 def test_two_deaths_park_nobody():
