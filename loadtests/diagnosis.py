@@ -64,8 +64,8 @@ def _generator(run: Run) -> list[Finding]:
     if made.planned and run.requests < made.planned * SAID_SHARE:
         values = {"requests": run.requests, "planned": made.planned, "share": run.requests / made.planned}
         found.append(Finding(key="rate_not_reached", values=values | {"tps": run.tps, "rate": run.plan["rate"]}))
-        if run.overall.avg:
-            ceiling = made.vus_limit / run.overall.avg * 1000
+        ceiling = made.vus_limit / run.overall.avg * 1000 if run.overall.avg else math.inf
+        if run.overall.avg and ceiling < run.plan["rate"]:
             values = {"vus": made.vus_limit, "seconds": run.overall.avg / 1000, "ceiling": ceiling}
             found.append(Finding(key="vus_ceiling", values=values))
     return found
