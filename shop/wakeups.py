@@ -20,7 +20,7 @@ log = structlog.get_logger("shop.wakeups")
 
 FLAG_MS = 2_000  # a flag left by a lost message delays its stage no longer than this
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
-COALESCE_SECONDS = 0.02
+COALESCE_SECONDS = 0.1
 """After a wake-up the thread rests: in a rush it would publish for every order and take the interpreter from requests
 each time. The first wake-up goes out at once, the next ones at most this late."""
 
