@@ -42,6 +42,7 @@ VARIABLES = {
     "SHOP_CURRENCY": Variable("str", "KRW", "ISO code of the one currency of this installation"),
     "SHOP_TIME_ZONE": Variable("str", "Asia/Seoul", "the shop's calendar: what 'today' is in top-selling and reports"),
     "SHOP_PART": Variable("str", "command", "which part this process is: web, worker, beat, metrics, command"),
+    "SHOP_WEB_SERVER": Variable("str", "gunicorn", "what serves the web under `up`: gunicorn or granian"),
     "SHOP_WEB_PROCESSES": Variable("int", 2, "web processes; processes x threads = database connections of the web"),
     "SHOP_WEB_THREADS": Variable("int", 8, "threads in each web process"),
     "SHOP_BATCH_SIZE": Variable("int", 200, "orders settled in one transaction at most"),

@@ -211,6 +211,9 @@ LOGGING_CONFIG = None  # shop.logs sets structlog and the standard library up to
 LOG_LEVEL: str = env.read("SHOP_LOG_LEVEL")
 METRICS_DIR: str = env.read("SHOP_METRICS_DIR")
 METRICS_PORT: int = env.read("SHOP_METRICS_PORT")
+WEB_SERVER: str = env.read("SHOP_WEB_SERVER")
+if WEB_SERVER not in ("gunicorn", "granian"):
+    raise env.BadEnvironment(f"SHOP_WEB_SERVER: {WEB_SERVER!r} is neither gunicorn nor granian")
 WEB_PROCESSES: int = env.read("SHOP_WEB_PROCESSES")
 WEB_THREADS: int = env.read("SHOP_WEB_THREADS")
 SILENCED_SYSTEM_CHECKS: list[str] = []

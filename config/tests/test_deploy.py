@@ -43,7 +43,8 @@ def test_compose_file_follows_the_specification() -> None:
 @pytest.mark.parametrize("name", ["web", "worker", "beat", "metrics"])
 def test_parts_are_started_as_up_starts_them(name: str) -> None:
     session: Any = SimpleNamespace(data_dir=Path("/data"), metrics_dir=Path("/metrics"))
-    programs = {program.name: program for program in parts.programs(session, web_socket=3, workers=2)}
+    listener: Any = SimpleNamespace(fileno=lambda: 3)
+    programs = {program.name: program for program in parts.programs(session, listener=listener, workers=2)}
     own = {"python", "--worker-tmp-dir", "--host", "0.0.0.0", "--port", "9100"}  # noqa: S104 - inside a container
     assert options_of(command_of(name)) - own == options_of(programs[name].command)
     assert SERVICES[name]["environment"]["SHOP_PART"] == name

@@ -26,7 +26,7 @@ CLOCK_SECONDS = 1.0
 SPARE_CONNECTIONS = 10  # commands, reports, a person with psql
 CONNECTION_SHARE = 0.8  # FAULTS.md 4.3
 KEY_BYTES = 32
-PACKAGES = ("django", "djangorestframework", "celery", "kombu", "redis", "psycopg", "gunicorn")
+PACKAGES = ("django", "djangorestframework", "celery", "kombu", "redis", "psycopg", "gunicorn", "granian")
 
 
 @dataclass(frozen=True, slots=True)

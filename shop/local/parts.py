@@ -2,15 +2,17 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
 
-from shop.local import processes
+from shop.local import ports, processes
 from shop.local.session import Session
 
 
@@ -23,8 +25,11 @@ class Program:
     environment: dict[str, str]
     pass_fds: Sequence[int] = ()
     hard_stop: signal.Signals = signal.SIGKILL
+    orphans: Callable[[], list[int]] | None = None
 
     def start(self) -> processes.Child:
+        if self.orphans is not None:
+            processes.end_all(self.orphans, (signal.SIGKILL, 1.0))
         return processes.spawn(
             [sys.executable, *self.command],
             cwd=settings.BASE_DIR,
@@ -38,12 +43,53 @@ class Program:
         processes.stop(child, (signal.SIGTERM, seconds))
 
 
-def programs(session: Session, *, web_socket: int, workers: int) -> list[Program]:
+def web(session: Session, shared: dict[str, str], listener: socket.socket) -> Program:
     """
-    Return the shop's processes in the order they are started.
+    Return the web server.
 
-    The listening socket is the supervisor's: while a killed web part restarts, clients wait instead of being refused.
+    gunicorn inherits the supervisor's listening socket: while a killed web part restarts, clients wait instead of being
+    refused. granian opens its own, so it has the port to itself; its processes do not notice that their parent was
+    killed and are ended before the next one starts.
     """
+    if settings.WEB_SERVER == "gunicorn":
+        descriptor = listener.fileno()
+        return Program(
+            "web", ("-m", "gunicorn", "--config=config/gunicorn.py", f"--bind=fd://{descriptor}"), shared, (descriptor,)
+        )
+    port = listener.getsockname()[1]
+    listener.close()
+    return Program("web", ("-m", "granian", *granian_options(port)), shared, orphans=partial(_running, session, "web"))
+
+
+def granian_options(port: int) -> tuple[str, ...]:
+    """Return granian's command line: the same WSGI application, processes, threads and limits as config/gunicorn.py."""
+    return (
+        "--interface=wsgi",
+        "--http=1",
+        "--no-ws",
+        f"--host={ports.LOOPBACK}",
+        f"--port={port}",
+        f"--workers={settings.WEB_PROCESSES}",
+        f"--blocking-threads={settings.WEB_THREADS}",
+        "--blocking-threads-idle-timeout=600",  # a thread that ends takes its database connection along
+        "--backlog=4096",
+        "--backpressure=2000",  # counts connections, kept-alive ones too; its default starves 1,500 clients
+        "--http1-header-read-timeout=5000",
+        "--respawn-failed-workers",
+        "--workers-kill-timeout=5",
+        "--no-access-log",
+        "--log-level=warning",
+        "config.wsgi:application",
+    )
+
+
+def _running(session: Session, name: str) -> list[int]:
+    """Return the processes of one part of this data directory."""
+    return processes.with_environment(SHOP_PART=name, SHOP_DATA_DIR=str(session.data_dir))
+
+
+def programs(session: Session, *, listener: socket.socket, workers: int) -> list[Program]:
+    """Return the shop's processes in the order they are started."""
     shared = {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": str(session.metrics_dir)}
     # Celery warns root at every start; a container's or a drill machine's root knows.
     shared["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
@@ -51,12 +97,11 @@ def programs(session: Session, *, web_socket: int, workers: int) -> list[Program
     celery = ("-m", "celery", "--app=config", "--quiet", "--skip-checks")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     schedule = f"--schedule={session.data_dir / 'beat-schedule'}"
-    gunicorn = ("-m", "gunicorn", "--config=config/gunicorn.py", f"--bind=fd://{web_socket}")
     return [
         Program("metrics", ("manage.py", "metrics"), shared),
         Program("worker", (*celery, "worker", level, f"--concurrency={workers}", *quiet), shared),
         Program("beat", (*celery, "beat", level, schedule, "--pidfile="), shared),
-        Program("web", gunicorn, shared, (web_socket,)),
+        web(session, shared, listener),
     ]
 
 
@@ -71,10 +116,6 @@ def stop_left_over(session: Session) -> None:
     """Stop parts that outlived a killed supervisor of this data directory; they would work on with old addresses."""
 
     def find() -> list[int]:
-        return [
-            pid
-            for name in ("web", "beat", "worker", "metrics")
-            for pid in processes.with_environment(SHOP_PART=name, SHOP_DATA_DIR=str(session.data_dir))
-        ]
+        return [pid for name in ("web", "beat", "worker", "metrics") for pid in _running(session, name)]
 
     processes.end_all(find, (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))

@@ -41,7 +41,7 @@ def run(session: Session, *, port: int, workers: int, seed: bool) -> None:
                 start_engines(session, supervisor, connections_wanted=diagnosis.connections_needed(workers=workers))
             with logs.step("migrations are applied"):
                 call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
-            start_programs(session, supervisor, web_socket=listener.fileno(), workers=workers)
+            start_programs(session, supervisor, listener=listener, workers=workers)
             if seed and demo.is_empty():
                 with logs.step("demo data are there"):
                     demo.seed(session.services)
@@ -75,11 +75,11 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def start_programs(session: Session, supervisor: Supervisor, *, web_socket: int, workers: int) -> None:
+def start_programs(session: Session, supervisor: Supervisor, *, listener: socket.socket, workers: int) -> None:
     """Start the shop's own processes, with no counters and no heartbeat of an earlier run."""
     parts.empty_metrics(session.metrics_dir)
     deafness.forget_last_run()
-    for program in parts.programs(session, web_socket=web_socket, workers=workers):
+    for program in parts.programs(session, listener=listener, workers=workers):
         supervisor.start(program.name, program, grace_seconds=GRACE_SECONDS[program.name])
 
 
