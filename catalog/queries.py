@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from catalog.errors import ProductNotFound
-from catalog.models import Product, StockMovement
+from catalog.models import StockMovement
 from shop import cursors, db
 
 SORTS = {
@@ -61,7 +61,8 @@ class Filter:
 
 def get_offers(product_ids: Sequence[int]) -> dict[int, Offer]:
     """Return the products on offer with these ids. Raises: ProductNotFound when one of them is not."""
-    rows = Product.objects.filter(pk__in=product_ids, is_hidden=False).values_list("pk", "name", "price")
+    sql = "SELECT id, name, price FROM catalog_product WHERE id = ANY(%s) AND NOT is_hidden"
+    rows = db.rows(sql, [list(product_ids)])
     offers = {product_id: Offer(product_id, name, price) for product_id, name, price in rows}
     if len(offers) < len(product_ids):
         raise ProductNotFound

@@ -128,6 +128,7 @@ DATABASE_URL = env.service("DATABASE_URL")
 # Without an address the name says so: commands that need no database run, the others explain (shop.commands).
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL or "postgres://127.0.0.1:1/no-shop-is-running")}
 DATABASES["default"] |= {
+    "ENGINE": "shop.postgresql",
     "CONN_MAX_AGE": None,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
