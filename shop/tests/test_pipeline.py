@@ -254,11 +254,17 @@ def test_after_a_death_batches_begin_with_one_and_grow():
 
 
 def test_run_that_ended_leaves_full_batches():
-    make_orders(1)
     limits: list[int] = []
     for _ in range(2):
+        make_orders(1)
         pipeline.drain(watched(RESERVE_STOCK, limits))
     assert limits == [FULL, FULL]
+
+
+def test_wakeup_that_finds_nothing_runs_no_batch_and_writes_nothing():
+    limits: list[int] = []
+    assert pipeline.drain(watched(RESERVE_STOCK, limits)) == 0
+    assert (limits, StageRun.objects.count()) == ([], 0)
 
 
 def drain_until_it_lives(stage):
@@ -318,6 +324,7 @@ def place_while_draining(bounced):
     """Drain; right after the last claim an order comes and its wake-up bounces off the drain that is still running."""
     product_id, user_id = make_product(stock=10), make_user(balance=10_000)
     order_ids: list[int] = []
+    make_orders(1)
 
     def flow(*, claim, now):
         RESERVE_STOCK.flow(claim=claim, now=now)
@@ -366,14 +373,16 @@ def test_drain_at_its_time_limit_ends_and_wakes_itself(monkeypatch):
 def test_drain_that_is_woken_all_the_time_ends_at_its_time_limit(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    limits: list[int] = []
+    order_ids = make_orders(1)
 
-    def tick(claim):
+    def flow(*, claim, now):
+        RESERVE_STOCK.flow(claim=claim, now=now)
         clock[0] += 0.7
+        order_ids.extend(make_orders(1))
         wakeups.publish(NAME)
 
-    pipeline.drain(watched(RESERVE_STOCK, limits, before=tick))
-    assert len(limits) == 3
+    assert pipeline.drain(replace(RESERVE_STOCK, flow=flow)) == 3
+    assert statuses(order_ids) == ["stock_reserved"] * 3 + ["pending"]
     assert wakeups.is_flag_set(NAME)  # somebody will look again
 
 
