@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from django.db.models import Q
-
+from orders import queries
 from orders.allocation import Claimed, WantedLine
 from orders.models import Order, OrderLine
 from orders.pricing import PricedLine, subtotal
-from orders.states import SETTLED, UNSETTLED, Status, sources
+from orders.states import SETTLED, Status, sources
 from shop import db, pipeline
 
 CLAIMED = ("pk", "user_id", "subtotal", "total", "issuance_id", "status", "refusal", "created_at")
@@ -55,13 +54,6 @@ def insert_order(
     return int(found[0][0])
 
 
-def waiting(*, stage_status: Status | None) -> Q:
-    """Return the condition of the orders a stage may claim; None stands for `release`."""
-    if stage_status is None:
-        return Q(status__in=UNSETTLED) & ~Q(refusal="")
-    return Q(status=stage_status, refusal="")
-
-
 @db.transaction_required
 def claim_orders(stage: str, stage_status: Status | None, claim: pipeline.Claim) -> list[Claimed]:
     """
@@ -72,7 +64,7 @@ def claim_orders(stage: str, stage_status: Status | None, claim: pipeline.Claim)
     """
     pipeline.lock_stage(stage)
     rows = (
-        Order.objects.filter(waiting(stage_status=stage_status))
+        Order.objects.filter(queries.waiting(stage_status=stage_status))
         .exclude(pk__in=claim.skip)
         .order_by("pk")
         .select_for_update(skip_locked=True, no_key=True)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderHistory, OrderLine
@@ -103,10 +104,16 @@ def _order(row: dict[str, Any], lines: list[dict[str, Any]], history: list[dict[
     }
 
 
+def waiting(*, stage_status: Status | None) -> Q:
+    """Return the condition of the orders a stage may claim; None stands for `release`."""
+    if stage_status is None:
+        return Q(status__in=UNSETTLED) & ~Q(refusal="")
+    return Q(status=stage_status, refusal="")
+
+
 def first_waiting(status: Status | None, *, skip: list[int]) -> int | None:
     """Return the order a stage would claim first; `status` None stands for `release`."""
-    rows = Order.objects.exclude(pk__in=skip).order_by("pk")
-    rows = rows.filter(status=status, refusal="") if status else rows.exclude(refusal="")
+    rows = Order.objects.filter(waiting(stage_status=status)).exclude(pk__in=skip).order_by("pk")
     return rows.values_list("pk", flat=True).first()
 
 
