@@ -48,6 +48,7 @@ from coupons.errors import IssuanceNotUsable
 from coupons.models import Issuance
 from orders.errors import OrderNotCancellable
 from orders.models import Order
+from orders.queries import waiting
 from orders.tasks import REDEEM_COUPONS
 from shop import connections, db, pipeline
 from shop.errors import DependencyUnavailable, Failure
@@ -292,7 +293,7 @@ def test_shop_does_what_its_model_does():
 
 def newest_first(stage: str, stage_status: Any, claim: pipeline.Claim) -> Any:
     """Claim the latest orders instead of the first."""
-    found = Order.objects.filter(orders.operations.waiting(stage_status=stage_status)).order_by("-pk")
+    found = Order.objects.filter(waiting(stage_status=stage_status)).order_by("-pk")
     rows = list(found.select_for_update(no_key=True).values_list(*orders.operations.CLAIMED)[: claim.limit])
     claim.taken.extend(row[0] for row in rows)
     return [orders.operations.Claimed(*row) for row in rows]

@@ -37,7 +37,7 @@ def build() -> SoundShop:
     """Build it. The foreign keys are checked at once, so that tests may change tables afterwards."""
     shop = SoundShop(now=timezone.now())
     seeding.seed(
-        wish=seeding.Wish(counts={"users": 20, "products": 30, "orders": 150}), now=shop.now, progress=lambda *_: None
+        wish=seeding.Wish(counts={"users": 20, "products": 30, "orders": 400}), now=shop.now, progress=lambda *_: None
     )
     user_ids = list(Wallet.objects.order_by("-balance").values_list("user_id", flat=True))  # they can afford an order
     _add_coupons(shop, user_ids)
