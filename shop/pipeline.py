@@ -2,7 +2,7 @@
 Stages: wake-ups that claim the next batch, settle it in one transaction, and repeat until none is left.
 
 A message carries no state. It may be lost, doubled or late without harm: the sweep wakes every stage each few seconds,
-and an empty claim is one cheap query. What the pipeline remembers about itself are two small tables: `StageRun` (did a
+and one that finds nothing waiting writes nothing. What the pipeline remembers about itself are two small tables: `StageRun` (did a
 process die in a batch?) and `ParkedItem` (items that failed alone).
 """
 
