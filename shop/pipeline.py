@@ -2,8 +2,8 @@
 Stages: wake-ups that claim the next batch, settle it in one transaction, and repeat until none is left.
 
 A message carries no state. It may be lost, doubled or late without harm: the sweep wakes every stage each few seconds,
-and one that finds nothing waiting writes nothing. What the pipeline remembers about itself are two small tables: `StageRun` (did a
-process die in a batch?) and `ParkedItem` (items that failed alone).
+and one that finds nothing waiting writes nothing. What the pipeline remembers about itself are two small tables:
+`StageRun` (did a process die in a batch?) and `ParkedItem` (items that failed alone).
 """
 
 import os
