@@ -18,7 +18,7 @@ def charge_balance(*, user_id: int, amount: int, key: Key | None, now: datetime)
     Raises: BalanceLimitExceeded, UserNotFound, IdempotencyKeyReused, IdempotencyKeyInFlight.
     Source: API.md "Balance".
     """
-    with db.transaction(), idempotency.once(key, Charged, now=now) as slot:
+    with db.transaction("balance.charge_balance", [user_id]), idempotency.once(key, Charged, now=now) as slot:
         if slot.fresh:
             slot.finish(operations.charge(user_id=user_id, amount=amount, now=now))
     return slot.answer()

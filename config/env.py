@@ -49,6 +49,8 @@ VARIABLES = {
     "SHOP_METRICS_PORT": Variable("int", 0, "port of the Prometheus exporter; 0 takes a free one"),
     "SHOP_METRICS_DIR": Variable("str", "", "where the processes share their counters; empty keeps no request metrics"),
     "SHOP_LOG_LEVEL": Variable("str", "INFO", "lowest level that is logged"),
+    "SHOP_TESTING": Variable("bool", False, "the data of this shop are worth nothing: it may be crashed on purpose"),
+    "SHOP_FAILPOINTS": Variable("str", "", "where to end flows on purpose (shop/failpoints.py); refused outside tests"),
 }
 
 _environ = environ.Env()
@@ -70,6 +72,18 @@ def check_names() -> None:
             near = difflib.get_close_matches(name, VARIABLES, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise BadEnvironment(f"{name}: no such setting{hint}")
+
+
+def failpoints() -> str:
+    """Return SHOP_FAILPOINTS. Raises BadEnvironment where it is not surely a test that sets it."""
+    wanted = str(read("SHOP_FAILPOINTS"))
+    is_public = not set(read("SHOP_ALLOWED_HOSTS")) <= set(VARIABLES["SHOP_ALLOWED_HOSTS"].default)
+    if wanted and (is_public or not read("SHOP_TESTING")):
+        raise BadEnvironment(
+            "SHOP_FAILPOINTS kills processes on purpose: it needs SHOP_TESTING=true and a shop that only answers to "
+            "this machine (SHOP_ALLOWED_HOSTS)"
+        )
+    return wanted
 
 
 def data_dir() -> Path:

@@ -140,6 +140,7 @@ DATABASES["default"] |= {
     },
 }
 BATCH_SIZE: int = env.read("SHOP_BATCH_SIZE")
+FAILPOINTS: str = env.failpoints()
 
 # --- Redis: broker, gate and cache in databases of their own (a cache flush must not empty the gate) -----------------
 

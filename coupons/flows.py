@@ -19,7 +19,7 @@ from coupons.errors import (
 from coupons.models import Campaign, Issuance
 from coupons.operations import Place
 from coupons.states import Status
-from shop import db, idempotency, pipeline, representations, wakeups
+from shop import db, failpoints, idempotency, pipeline, representations, wakeups
 from shop.errors import Busy, DependencyUnavailable, NotFound, Overloaded, Refused
 from shop.idempotency import Key
 
@@ -55,7 +55,7 @@ def claim_coupon(*, user_id: int, campaign_id: int, key: Key | None, now: dateti
     """
     if key is None:
         return _claim(user_id=user_id, campaign_id=campaign_id, now=now)
-    with db.transaction():
+    with db.transaction("coupons.begin_claim", [user_id]):
         begun = idempotency.begin(key, Claimed, now=now)
     slot = begun.slot
     if slot.fresh:
@@ -68,10 +68,10 @@ def claim_coupon(*, user_id: int, campaign_id: int, key: Key | None, now: dateti
         except (Refused, NotFound) as refusal:
             slot.refuse(refusal)
         except Exception:
-            with db.transaction():
+            with db.transaction("coupons.suspend_claim", [user_id]):
                 idempotency.suspend(key)
             raise
-        with db.transaction():
+        with db.transaction("coupons.answer_claim", [user_id]):
             idempotency.remember(key, slot, now=now)
     return slot.answer()
 
@@ -87,6 +87,7 @@ def _claim(*, user_id: int, campaign_id: int, now: datetime) -> Claimed:
     except DependencyUnavailable:
         return _claim_under_row_lock(user_id=user_id, campaign_id=campaign_id, now=now)
     if answer.outcome == "placed":
+        failpoints.hit("coupons.claim_coupon.placed", [user_id])
         wakeups.wake(RECORD_CLAIMS)
         return Claimed(issuance_id=answer.issuance_id, coupon_id=campaign_id, position=answer.position)
     if answer.outcome == "already":
@@ -123,7 +124,7 @@ def _rebuild(*, campaign_id: int, now: datetime) -> None:
     places between reading them and opening the gate. If the commit fails afterwards, the gate's version is nobody's,
     and the sweep demolishes it.
     """
-    with db.transaction():
+    with db.transaction("coupons.rebuild_gate", [campaign_id]):
         campaign = operations.lock_campaign(campaign_id)
         if gate.is_open_at(campaign_id, campaign.gate_version):
             return  # somebody was faster
@@ -145,7 +146,7 @@ def _claim_under_row_lock(*, user_id: int, campaign_id: int, now: datetime) -> C
     if not ROW_LOCK_CLAIMS.acquire(timeout=ROW_LOCK_WAIT_SECONDS):
         raise Overloaded
     try:
-        with db.transaction():
+        with db.transaction("coupons.claim_under_row_lock", [user_id]):
             campaign = operations.lock_campaign(campaign_id)
             _check_may_claim(campaign, user_id)
             place = Place(user_id, operations.next_issuance_id())
@@ -184,12 +185,13 @@ def record_claims(*, claim: pipeline.Claim, now: datetime) -> None:
     claim.taken.extend(item.issuance_id for item in claims)
     if not claims:
         return
-    with db.transaction():
+    with db.transaction(RECORD_CLAIMS, claim.taken):
         campaigns = operations.lock_campaigns(item.campaign_id for item in claims)
         for campaign_id, campaign in campaigns.items():
             places = [Place(item.user_id, item.issuance_id) for item in claims if item.campaign_id == campaign_id]
             operations.record_places(campaign, places, now=now)
     gate.acknowledge(claims)
+    failpoints.hit("coupons.record_claims.acknowledged", claim.taken)
     for campaign_id, campaign in campaigns.items():
         gate.demolish_if_older(campaign_id, campaign.gate_version)
 

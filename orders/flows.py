@@ -79,8 +79,8 @@ def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> Acc
     user_id, issuance_id = request.user_id, request.issuance_id
     # A claim still at the gate may be spent: asked before the transaction, because it asks Redis.
     is_claim = issuance_id is not None and is_claim_of(issuance_id=issuance_id, user_id=user_id)
-    no_user = db.constraint_errors({USER_EXISTS: InvalidToken})  # deferred: it surfaces at COMMIT
-    with no_user, db.transaction(), idempotency.once(key, AcceptedOrder, now=now) as slot:
+    gone = db.constraint_errors({USER_EXISTS: InvalidToken})  # deferred: it surfaces at COMMIT
+    with gone, db.transaction("orders.place_order", [user_id]), idempotency.once(key, AcceptedOrder, now=now) as slot:
         if slot.fresh:  # a replay answers even if the product has gone since
             lines = pricing.price(request.lines, get_offers([line.product_id for line in request.lines]))
             if issuance_id is not None and not is_claim:
@@ -106,7 +106,7 @@ def reserve_stock(*, claim: pipeline.Claim, now: datetime) -> None:
     Repeats: harmless; a reserved order is no longer pending.
     Source: DESIGN.md "The order pipeline".
     """
-    with db.transaction():
+    with db.transaction(RESERVE_STOCK, claim.taken):
         orders = operations.with_lines(operations.claim_orders(RESERVE_STOCK, Status.PENDING, claim))
         available = catalog.lock_stock(line.product_id for order in orders for line in order.lines)
         decision = allocation.allocate_stock(orders, available)
@@ -124,7 +124,7 @@ def redeem_coupons(*, claim: pipeline.Claim, now: datetime) -> None:
     Repeats: harmless; a redeemed order is no longer reserved only.
     Source: DESIGN.md "The order pipeline".
     """
-    with db.transaction():
+    with db.transaction(REDEEM_COUPONS, claim.taken):
         orders = operations.claim_orders(REDEEM_COUPONS, Status.STOCK_RESERVED, claim)
         held = coupons.lock_issuances(order.issuance_id for order in orders if order.issuance_id is not None)
         orders, waiting = _split_by_claim(orders, held, now=now)
@@ -181,7 +181,7 @@ def take_payments(*, claim: pipeline.Claim, now: datetime) -> None:
     Repeats: harmless; a paid order is settled, and `transfer_once_per_effect` refuses a second payment.
     Source: DESIGN.md "The order pipeline".
     """
-    with db.transaction():
+    with db.transaction(TAKE_PAYMENTS, claim.taken):
         orders = operations.with_lines(operations.claim_orders(TAKE_PAYMENTS, Status.COUPON_APPLIED, claim))
         wallets = balance.lock_wallets(order.user_id for order in orders)
         balances = {user_id: wallet.balance for user_id, wallet in wallets.items()}
@@ -219,7 +219,7 @@ def release(*, claim: pipeline.Claim, now: datetime) -> None:
     Repeats: harmless; a failed order is settled.
     Source: DESIGN.md "The order pipeline".
     """
-    with db.transaction():
+    with db.transaction(RELEASE, claim.taken):
         orders = operations.with_lines(operations.claim_orders(RELEASE, None, claim))
         coupons.give_back(_uses([order for order in orders if order.status == Status.COUPON_APPLIED]), now=now)
         catalog.give_stock_back(_takings(orders), now=now)
@@ -236,7 +236,7 @@ def cancel_order(*, order_id: int, user_id: int | None, reason: str, key: Key | 
     Raises: OrderNotFound, OrderNotCancellable, IdempotencyKeyReused, IdempotencyKeyInFlight.
     Source: API.md "Orders".
     """
-    with db.transaction(), idempotency.once(key, CancelledOrder, now=now) as slot:
+    with db.transaction("orders.cancel_order", [order_id]), idempotency.once(key, CancelledOrder, now=now) as slot:
         if slot.fresh:
             order = operations.lock_order(order_id, user_id=user_id)
             if order is None:

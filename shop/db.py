@@ -12,13 +12,15 @@ Two transactions that follow it cannot wait for each other in a circle. `shop.te
 and fails on a pair against it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.db import transaction as _django
+
+from shop import failpoints
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,9 +36,14 @@ class TransactionMissing(RuntimeError):
     """An operation was called outside a transaction: the calling flow must open one."""
 
 
-def transaction() -> AbstractContextManager[None]:
-    """Begin the one transaction of a flow. Raises RuntimeError inside another one: a flow never calls a flow."""
-    return _django.atomic(durable=True)
+def transaction(name: str = "", of: Sequence[int] = ()) -> AbstractContextManager[None]:
+    """
+    Begin the one transaction of a flow. Raises RuntimeError inside another one: a flow never calls a flow.
+
+    `name` calls its failpoints, `of` are the ids it works on (shop/failpoints.py).
+    """
+    block = _django.atomic(durable=True)
+    return failpoints.around(block, name, of, _django.on_commit) if failpoints.ARE_ON and name else block
 
 
 def savepoint() -> AbstractContextManager[None]:
@@ -64,7 +71,7 @@ def transaction_required(function: Callable[P, T]) -> Callable[P, T]:
         _require(function.__qualname__)
         return function(*args, **kwargs)
 
-    return checked
+    return failpoints.before(checked) if failpoints.ARE_ON else checked
 
 
 def run_after_commit(function: Callable[[], object]) -> None:

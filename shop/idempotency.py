@@ -90,6 +90,7 @@ def _replay(record: IdempotencyRecord, key: Key, slot: Slot[Any]) -> None:
         slot.refuse(_restored(_class_of(record.answer["code"]), record.answer["facts"]))
 
 
+@db.transaction_required
 def remember(key: Key, slot: Slot[Any], *, now: datetime) -> None:
     """Record the answer or the refusal in `slot`. Transaction: requires the one of the work, or one after it."""
     if slot.refusal is not None:
