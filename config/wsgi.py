@@ -14,7 +14,7 @@ import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 
-from shop import logs
+from shop import logs, revocations
 from shop.health import ALIVE
 from shop.middleware import request_id_of
 
@@ -53,6 +53,7 @@ def admin_handler() -> WSGIHandler:
 
 
 api_handler = HandlerWith(settings.API_MIDDLEWARE)
+revocations.watch()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

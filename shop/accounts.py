@@ -74,9 +74,21 @@ def obtain_tokens(*, username: str, password: str) -> dict[str, Any]:
     name = canonical_name(username)
     with throttle.failures_of(throttle.LOGINS, name.casefold()):
         user = authenticate(username=name, password=password)
-        if user is None:
+        if user is None or not _reread_generation(user):
             raise InvalidCredentials
     return auth.tokens_for(user)
+
+
+def _reread_generation(user: User) -> bool:
+    """
+    Take over the generation of the account as it was authenticated; say whether it still is that account.
+
+    Authenticating may have stored the same password under a newer hash, which ends sessions like any new password.
+    """
+    unchanged = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
+    generation = unchanged.values_list("token_generation", flat=True).first()
+    user.token_generation = generation or 0
+    return generation is not None
 
 
 def refresh_tokens(*, refresh: str) -> dict[str, Any]:
@@ -102,5 +114,9 @@ def _lock_active_user(user_id: Any) -> User | None:
 
 
 def end_sessions(*, user_id: int) -> None:
-    """Make every refresh token of a user worthless: after a new password, and when the user is disabled."""
+    """
+    Make every token of a user worthless: refresh tokens at once, access tokens within two seconds.
+
+    A new password and the loss of the account or of staff rights do that by themselves (trigger `user_end_sessions`).
+    """
     User.objects.filter(pk=user_id).update(token_generation=F("token_generation") + 1)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from shop import accounts, pipeline, registry
+from shop import pipeline, registry
 from shop.backoffice.overview import Card, limited, register_card
 from shop.backoffice.pages import ReadOnlyPage, ShopPage, column, link
 from shop.backoffice.refusals import EXPECTED, explain
@@ -24,33 +24,24 @@ admin.site.unregister(Group)
 admin.site.unregister([OutstandingToken, BlacklistedToken])
 
 
-class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # the theme is not typed
-    """A new password ends every session the old one began."""
-
-    def save(self, commit: bool = True) -> User:
-        user: User = super().save(commit)
-        accounts.end_sessions(user_id=user.pk)
-        return user
-
-
 @admin.register(User)
 class UserPage(ShopPage, UserAdmin):  # type: ignore[type-arg]  # not generic at run time
     icon = "person"
     form = UserChangeForm
     add_form = UserCreationForm
-    change_password_form = NewPasswordForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("username", "id", "is_active", "is_staff", "is_superuser", "date_joined")
     list_filter = ("is_staff", "is_superuser", "is_active")
     search_fields = ("pk",)
     search_owner = "pk"
     ordering = ("-pk",)
-    readonly_fields = ("last_login", "date_joined", "token_generation")
+    readonly_fields = ("last_login", "date_joined", "sessions_ended_at")
     add_fieldsets = UserAdmin.add_fieldsets
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "email")}),
         (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
-        (_("Sessions"), {"fields": ("last_login", "date_joined", "token_generation")}),
+        (_("Sessions"), {"fields": ("last_login", "date_joined", "sessions_ended_at")}),
     )
     grants = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -69,8 +60,6 @@ class UserPage(ShopPage, UserAdmin):  # type: ignore[type-arg]  # not generic at
         if not change:
             for welcome in registry.on_signup:
                 welcome(user_id=obj.pk, now=obj.date_joined)
-        elif "is_active" in form.changed_data:
-            accounts.end_sessions(user_id=obj.pk)
 
 
 @admin.register(Group)

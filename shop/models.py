@@ -2,6 +2,7 @@
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
@@ -10,13 +11,19 @@ class User(AbstractUser):
     """
     A customer or an operator. Names are stored NFKC-normalised and are unique without regard to case.
 
-    `token_generation` is copied into every refresh token; raising it (password change, deactivation) ends them all.
+    `token_generation` is copied into every token; raising it ends them all. A trigger raises it with each new password,
+    when the user is disabled and when staff rights are taken away, whoever does it by whatever means; it notes when in
+    `sessions_ended_at`, which `shop.revocations` reads.
     """
 
     token_generation = models.PositiveIntegerField(_("token generation"), default=0, editable=False)
+    sessions_ended_at = models.DateTimeField(_("sessions ended at"), null=True, editable=False)
 
     class Meta(AbstractUser.Meta):
         constraints = [models.UniqueConstraint(Lower("username"), name="user_username_taken")]
+        indexes = [
+            models.Index("sessions_ended_at", condition=Q(sessions_ended_at__isnull=False), name="user_sessions_ended")
+        ]
 
     def __str__(self) -> str:
         return self.username

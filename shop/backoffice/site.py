@@ -5,7 +5,7 @@ from functools import update_wrapper
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils import timezone
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
 
-from shop import accounts, db
+from shop import db
 from shop.backoffice.login import LimitedLoginForm
 from shop.backoffice.refusals import explain
 
@@ -54,15 +54,6 @@ class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not 
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return never_500_when_busy(in_shop_time(super().admin_view(view, cacheable)))
-
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
-        """Let operators change their own password, which ends the sessions the old one began."""
-        user: Any = request.user
-        before = user.password
-        response: HttpResponseBase = super().password_change(request, extra_context)
-        if user.password != before:
-            accounts.end_sessions(user_id=user.pk)
-        return response
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [path("language/", set_language, name="set_language"), *super().get_urls()]

@@ -166,8 +166,8 @@ def migrations() -> Finding:
 
 
 def connections_needed(*, workers: int = 2) -> int:
-    """Return how many connections this shop may open at the same time: one per web thread and worker, and some."""
-    return settings.WEB_PROCESSES * settings.WEB_THREADS + workers + SPARE_CONNECTIONS
+    """Return how many connections this shop may open: a web process's threads and its revocations, workers, some."""
+    return settings.WEB_PROCESSES * (settings.WEB_THREADS + 1) + workers + SPARE_CONNECTIONS
 
 
 def connections_to_allow(needed: int) -> int:
