@@ -25,4 +25,3 @@ accesslog = None  # shop.middleware writes one line per request
 errorlog = "-"
 forwarded_allow_ips = ""  # whether a proxy is believed is for the settings to say (SHOP_TRUSTED_PROXY)
 control_socket_disable = True  # fails on read-only file systems
-http_parser = "python"  # an old C parser may be picked up otherwise

@@ -1,39 +1,293 @@
-"""The web's worker: gunicorn's gthread, but no client keeps a thread waiting for the rest of its request for ever."""
+"""
+The web's gunicorn worker: one thread reads sockets, a few answer whole requests.
 
+gunicorn's own gthread costs 400 µs a request here, most of it for moving a connection between its loop, its pool and
+back (two registrations, a future, a callback, a pipe); this one costs a quarter (docs/decisions/0011). It also lets
+threads see only requests that have arrived whole, so slow clients hold none (FAULTS.md B35), and it knows how long
+requests wait for a thread, which gthread does not.
+"""
+
+import os
+import queue
+import select
 import socket
+import threading
 import time
+from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
+from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.base import Worker as GunicornWorker
+
+from config import http1
 
 REQUEST_SECONDS = 5.0  # a request may take that long in all (FAULTS.md P12), so reading it may not take longer
+UPLOAD_SECONDS = 30.0
+FIRST_BYTE_SECONDS = 10.0
+DRAIN_SECONDS = 2.0  # for what a client still sends after its last answer: closing at once would reset the answer away
+STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connections for so long
+READ_BYTES = 65_536
+ACCEPTED_AT_ONCE, EVENTS_AT_ONCE = 64, 128
+IN, OUT = select.EPOLLIN, select.EPOLLOUT
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
+class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     """
-    Hangs up on a client whose request has not come to its end in time (FAULTS.md B35).
+    The loop owns all sockets: only its thread registers, reads and closes. Threads answer, and send directly.
 
-    gthread reads a request in the thread that answers it and waits without a limit: as many half-sent requests as there
-    are threads would stop the shop for good. A thread that is past reading does not notice: only reading ends.
+    A connection is `is_busy` from its first waiting request until the last one is answered; only one thread has it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.begun: dict[Any, float] = {}
+    def init_process(self) -> None:
+        if self.cfg.is_ssl:
+            raise SystemExit("config.worker: TLS ends at the proxy; remove --certfile and --keyfile")
+        self.poll = select.epoll()
+        self.connections: dict[int, http1.Connection] = {}
+        self.waiting: queue.SimpleQueue[http1.Connection | None] = queue.SimpleQueue()
+        self.given_back: deque[http1.Connection] = deque()
+        self.is_stopping = False
+        super().init_process()
 
-    def handle(self, conn: Any) -> Any:
-        self.begun[conn] = time.monotonic()
+    def run(self) -> None:
+        """Serve until told to stop, or until the parent has gone."""
+        threads = [threading.Thread(target=self.answer_requests, daemon=True) for _ in range(self.cfg.threads)]
+        for thread in threads:
+            thread.start()
+        self.listeners = {listener.fileno(): listener for listener in self.sockets}
+        self.poll.register(self.PIPE[0], IN)  # signals write to it, and threads that give a connection back
+        while self.alive and self.ppid == os.getppid():
+            self.listen()
+            self.turn_for(1.0)
+        self.stop()
+
+    def turn_for(self, seconds: float) -> None:
+        """Turn the loop for that long, then do what is done once in a while."""
+        until = time.monotonic() + seconds
+        while (self.alive or self.is_stopping) and (left := until - time.monotonic()) > 0:
+            self.turn(left)
+        self.notify()
+        self.hang_up_on_the_late()
+
+    def turn(self, seconds: float) -> None:
+        for descriptor, event in self.poll.poll(seconds, EVENTS_AT_ONCE):
+            if connection := self.connections.get(descriptor):
+                if event & OUT:
+                    self.send_rest(connection)
+                else:
+                    self.read(connection)
+            elif listener := self.listeners.get(descriptor):
+                self.accept(listener)
+            else:
+                self.take_back()
+
+    def stop(self) -> None:
+        """Accept no more, answer what has arrived or soon will on kept connections, then close."""
+        self.is_stopping = True
+        self.ignore()
+        now = time.monotonic()
+        for connection in self.connections.values():
+            if not connection.is_in_request:
+                connection.deadline = min(connection.deadline, now + STOPPING_SECONDS)
+        while self.connections and time.monotonic() < now + self.cfg.graceful_timeout:
+            self.turn_for(0.1)
+        for _ in range(self.cfg.threads):
+            self.waiting.put(None)
+        for connection in list(self.connections.values()):
+            self.close(connection)
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    def watch(self, descriptor: int, events: int) -> None:
+        """Hear of these events of a socket from now on; of none if `events` is 0, its hang-up included."""
+        with suppress(FileNotFoundError):
+            self.poll.unregister(descriptor)
+        if events:
+            self.poll.register(descriptor, events)
+
+    def listen(self) -> None:
+        """Accept connections while there is room for them."""
+        if len(self.connections) < self.cfg.worker_connections:
+            for descriptor in self.listeners:
+                self.watch(descriptor, IN)
+
+    def ignore(self) -> None:
+        """Leave new connections to other processes, or to the backlog."""
+        for descriptor in self.listeners:
+            self.watch(descriptor, 0)
+
+    def accept(self, listener: Any) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, peer = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = http1.Connection(sock, peer, deadline=time.monotonic() + FIRST_BYTE_SECONDS)
+            self.connections[connection.descriptor] = connection
+            self.poll.register(connection.descriptor, IN)
+            if len(self.connections) >= self.cfg.worker_connections:
+                self.ignore()
+                return
+
+    def read(self, connection: http1.Connection) -> None:
         try:
-            return super().handle(conn)
-        finally:
-            self.begun.pop(conn, None)
+            data = connection.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.end(connection)
+            return
+        was_in_request = connection.is_in_request
+        try:
+            connection.feed(data)
+        except http1.Unreadable as error:
+            self.refuse(connection, error.status)
+            return
+        if connection.requests:
+            self.dispatch(connection)
+        if connection.is_in_request and not was_in_request:
+            connection.deadline = time.monotonic() + (UPLOAD_SECONDS if connection.is_upload else REQUEST_SECONDS)
 
-    def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Do gthread's turn of the main loop, at least one a second, then look who is late."""
-        super().wait_for_and_dispatch_events(timeout)
-        deadline = time.monotonic() - REQUEST_SECONDS
-        for conn, begun in list(self.begun.items()):
-            if begun < deadline:
-                with suppress(OSError):  # it has just gone by itself
-                    conn.sock.shutdown(socket.SHUT_RD)
+    def dispatch(self, connection: http1.Connection) -> None:
+        """Give a connection with a whole request to the threads, unless one has it already."""
+        with connection.lock:
+            was_busy, connection.is_busy = connection.is_busy, True
+        if not was_busy:
+            self.waiting.put(connection)
+        elif len(connection.requests) >= http1.PIPELINED_LIMIT:
+            self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
+
+    def refuse(self, connection: http1.Connection, status: HTTPStatus) -> None:
+        """Answer what cannot be read, unless earlier requests of the connection are still to be answered; then end."""
+        if not connection.is_busy:
+            with suppress(OSError):
+                connection.sock.send(http1.refusal(status))
+        self.end(connection)
+
+    def end(self, connection: http1.Connection) -> None:
+        """Nothing more is heard of this client: close, after the answers to what it has asked."""
+        self.watch(connection.descriptor, 0)
+        with connection.lock:
+            connection.is_ending = True
+            is_busy = connection.is_busy
+        if not is_busy:
+            self.drain(connection)
+
+    def drain(self, connection: http1.Connection) -> None:
+        """Close our side and wait for the client's: closing at once would reset the last answer away."""
+        connection.is_deaf, connection.is_busy = True, False
+        connection.deadline = time.monotonic() + DRAIN_SECONDS
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+            while connection.sock.recv(READ_BYTES):
+                pass
+        except BlockingIOError:
+            self.watch(connection.descriptor, IN)
+        except OSError:
+            self.close(connection)
+        else:
+            self.close(connection)
+
+    def close(self, connection: http1.Connection) -> None:
+        del self.connections[connection.descriptor]
+        self.watch(connection.descriptor, 0)
+        connection.sock.close()
+
+    def hang_up_on_the_late(self) -> None:
+        now = time.monotonic()
+        for connection in list(self.connections.values()):
+            if connection.deadline < now and not connection.is_busy:
+                if connection.is_in_request and not connection.is_deaf:
+                    self.refuse(connection, HTTPStatus.REQUEST_TIMEOUT)
+                else:
+                    self.close(connection)
+
+    def take_back(self) -> None:
+        """See what signals and threads have left: connections with an unsent rest, or at their end."""
+        with suppress(BlockingIOError):
+            os.read(self.PIPE[0], READ_BYTES)
+        while self.given_back:
+            connection = self.given_back.popleft()
+            connection.is_busy = False
+            if connection.unsent:
+                connection.deadline = time.monotonic() + REQUEST_SECONDS
+                self.watch(connection.descriptor, OUT)
+            else:
+                self.end(connection)
+
+    def send_rest(self, connection: http1.Connection) -> None:
+        """Go on with an answer that the socket did not take at once."""
+        connection.is_busy = True
+        if self.send(connection, connection.unsent):
+            self.watch(connection.descriptor, IN)
+            self.give_back(connection)
+        else:
+            connection.is_busy = False
+
+    # --- answers, in the threads ------------------------------------------------------------------------------------
+
+    def answer_requests(self) -> None:
+        while (connection := self.waiting.get()) is not None:
+            request = connection.requests.popleft()
+            if request.is_last or self.is_stopping:
+                connection.is_ending = True
+            try:
+                self.answer(connection, request)
+            except Exception:
+                self.log.exception("Error handling request %s", request.environ["RAW_URI"])
+                connection.is_ending = True
+            self.give_back(connection)
+
+    def answer(self, connection: http1.Connection, request: http1.Request) -> None:
+        """Call the application and send its answer, or what the socket takes of it."""
+        answer = http1.Answer(request, is_last=connection.is_ending)
+        body = self.wsgi(request.environ, answer)
+        try:
+            parts = iter(body)
+            first, second = next(parts, b""), next(parts, None)
+            if second is None:
+                self.send(connection, answer.whole(first))
+            else:
+                self.stream(connection, answer.stream(chain((first, second), parts)))
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+    def send(self, connection: http1.Connection, data: bytes) -> bool:
+        """Send what the socket takes and keep the rest; return whether there is none."""
+        try:
+            sent = connection.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the client has gone
+            connection.is_ending, sent = True, len(data)
+        connection.unsent = data[sent:]
+        return not connection.unsent
+
+    def stream(self, connection: http1.Connection, parts: Iterable[bytes]) -> None:
+        """Send a long answer part by part; only the admin has such, so the thread may wait for its reader."""
+        for part in parts:
+            while not self.send(connection, part):
+                part = connection.unsent
+                if not select.select([], [connection.sock], [], REQUEST_SECONDS)[1]:
+                    raise TimeoutError("the client reads too slowly")
+
+    def give_back(self, connection: http1.Connection) -> None:
+        """Let the connection wait for its next request; whatever is out of the ordinary is for the loop."""
+        connection.deadline = time.monotonic() + self.cfg.keepalive
+        with connection.lock:
+            if not connection.unsent and not connection.is_ending and not connection.requests:
+                connection.is_busy = False
+                return
+        if connection.requests and not connection.unsent:
+            self.waiting.put(connection)
+            return
+        self.given_back.append(connection)
+        with suppress(BlockingIOError):
+            os.write(self.PIPE[1], b".")

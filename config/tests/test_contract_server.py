@@ -70,14 +70,14 @@ def test_answer_without_a_body_leaves_the_connection_in_step(client: Client) -> 
 
 
 def test_half_sent_requests_do_not_hold_the_shop(client: Client) -> None:
-    """Most of the threads' worth of them, half without the end of their head: all are hung up on."""
+    """Many more than there are threads, half without the end of their head: others notice nothing, and all must go."""
     body = (
         b"POST /auth/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     )
     began = time.monotonic()
     with ExitStack() as stack:
         peers = []
-        for sent in [body, body[:40]] * 6:
+        for sent in [body, body[:40]] * 40:
             peer = socket.create_connection((client.address.hostname, client.address.port or 0), timeout=10)
             peers.append(stack.enter_context(peer))
             peer.sendall(sent)
@@ -87,5 +87,5 @@ def test_half_sent_requests_do_not_hold_the_shop(client: Client) -> None:
             with suppress(ConnectionResetError):
                 while more := peer.recv(4_096):
                     said += more
-            assert said == b"" or b"400 Bad Request" in said
+            assert said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert time.monotonic() - began < 20

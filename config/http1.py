@@ -1,0 +1,293 @@
+"""
+HTTP/1.1 between a socket and a WSGI application: bytes in, whole requests out; an answer in, bytes out.
+
+Parsing is httptools' (llhttp, the parser of Node.js), strict. What is ours are the limits, and that a request exists
+only when all of it has arrived: whoever sends it slowly holds a socket and never a thread.
+"""
+
+import io
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import httptools
+import orjson
+
+LINE_LIMIT, HEADER_LIMIT, HEADER_COUNT = 4_094, 8_190, 100  # FAULTS.md B38-B40
+HEAD_LIMIT = 32_768
+BODY_LIMIT = 65_536  # the API's own limit (API.md): of a longer body the API hears only how long it is
+UPLOAD_LIMIT = 10_485_760
+UPLOADS = "/admin/"  # operators import files there
+PIPELINED_LIMIT = 16
+
+SHARED_ENVIRON: dict[str, Any] = {
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",  # TLS ends at the proxy; whether it is believed is for the settings to say
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+    "wsgi.input_terminated": True,
+    "SERVER_SOFTWARE": "gunicorn",
+    "SCRIPT_NAME": "",
+}
+
+
+def refusal(status: HTTPStatus) -> bytes:
+    """Return the whole answer to a request that cannot be read, after which the connection ends."""
+    document = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "code": status.name.lower(),
+        "detail": "The request could not be read.",
+    }
+    body = orjson.dumps(document)
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n".encode() + body
+
+
+class Unreadable(Exception):
+    """Raised inside the parser: the request is refused with `status`."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Request:
+    """One whole request: the WSGI environment, and whether the connection ends after it."""
+
+    __slots__ = ("environ", "is_last")
+
+    def __init__(self, environ: dict[str, Any], *, is_last: bool) -> None:
+        self.environ, self.is_last = environ, is_last
+
+
+class Connection:
+    """
+    A client's socket and what was read of its requests. Read by the loop's thread; answered by one thread at a time.
+
+    `is_busy` and `requests` change under `lock`: the loop adds a request just while a thread finds none left.
+    """
+
+    __slots__ = (
+        *("sock", "descriptor", "environ", "lock", "is_busy", "requests", "deadline", "is_ending", "is_deaf", "unsent"),
+        *("_parser", "_base", "_url", "_body", "_size", "_limit", "_head_size", "_in_head", "_waits_for_go_ahead"),
+    )
+
+    def __init__(self, sock: socket.socket, peer: tuple[Any, ...], *, deadline: float) -> None:
+        self.sock, self.descriptor = sock, sock.fileno()
+        self.lock = threading.Lock()
+        self.requests: deque[Request] = deque()
+        self.deadline = deadline
+        self.is_busy = self.is_ending = self.is_deaf = False
+        self.unsent = b""
+        address, port = sock.getsockname()[:2]
+        local = {"SERVER_NAME": address, "SERVER_PORT": str(port), "REMOTE_ADDR": peer[0], "REMOTE_PORT": str(peer[1])}
+        self._base = SHARED_ENVIRON | local
+        self._parser = httptools.HttpRequestParser(self)
+        self._in_head, self._head_size = False, 0
+
+    @property
+    def is_upload(self) -> bool:
+        return not self._in_head and self._limit == UPLOAD_LIMIT
+
+    @property
+    def is_in_request(self) -> bool:
+        """Whether a request has begun and not yet come to its end."""
+        return self._in_head or self._head_size > 0
+
+    def feed(self, data: bytes) -> None:
+        """
+        Take what the socket gave; whole requests appear in `requests`.
+
+        Raises: Unreadable; the connection is then deaf, as it is after a request whose body is not wanted.
+        """
+        if self.is_deaf:
+            return
+        self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # no other protocol is spoken here: an ordinary request, and the last
+            self._last()
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self.is_deaf = True
+            raise (cause if isinstance(cause, Unreadable) else Unreadable(HTTPStatus.BAD_REQUEST)) from None
+        if self._in_head and self._head_size > HEAD_LIMIT:
+            self.is_deaf = True
+            raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    # --- called by the parser ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.environ = self._base.copy()
+        self._url, self._size, self._in_head = b"", 0, True
+        self._body: list[bytes] = []
+
+    def on_url(self, part: bytes) -> None:
+        self._url += part
+        if len(self._url) > LINE_LIMIT:
+            raise Unreadable(HTTPStatus.REQUEST_URI_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) + len(value) > HEADER_LIMIT or len(self.environ) > len(self._base) + HEADER_COUNT:
+            raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        key = ENVIRON_KEYS.get(name) or environ_key(name)
+        if not key:
+            return
+        text = value.decode("latin-1").strip(" \t")
+        if key in self.environ:
+            if key == "HTTP_HOST":
+                raise Unreadable(HTTPStatus.BAD_REQUEST)
+            text = f"{self.environ[key]},{text}"
+        self.environ[key] = text
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_size = False, 1
+        environ = self.environ
+        environ["REQUEST_METHOD"] = self._parser.get_method().decode("latin-1")
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise Unreadable(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
+        set_target(environ, self._url)
+        self._limit = UPLOAD_LIMIT if environ["PATH_INFO"].startswith(UPLOADS) else BODY_LIMIT
+        if int(environ.get("CONTENT_LENGTH") or 0) > self._limit:
+            self._last()
+        elif environ.get("HTTP_EXPECT", "").lower() == "100-continue":
+            self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")  # 25 bytes to a client that waits for them
+
+    def on_body(self, part: bytes) -> None:
+        if self.is_deaf:
+            return
+        self._body.append(part)
+        self._size += len(part)
+        if self._size > self._limit:
+            self._last()
+
+    def on_message_complete(self) -> None:
+        if self.is_deaf:
+            return
+        if not self._parser.should_keep_alive():
+            self._last()
+            return
+        self._add_request(is_last=False)
+
+    def _last(self) -> None:
+        """Hand the request over as it is, and hear no more of this connection."""
+        self.is_deaf = True
+        self._add_request(is_last=True)
+
+    def _add_request(self, *, is_last: bool) -> None:
+        environ = self.environ
+        body = b"".join(self._body)
+        environ["wsgi.input"] = io.BytesIO(body)
+        if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
+            environ["CONTENT_LENGTH"] = str(len(body))
+        self._head_size = 0
+        self.requests.append(Request(environ, is_last=is_last))
+
+
+def environ_key(name: bytes) -> str:
+    """Return a header's name in the environment; empty for one that is dropped: `a_b` would pass for `a-b`."""
+    text = name.decode("latin-1").upper()
+    key = "" if "_" in text else text.replace("-", "_")
+    key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH", "") else f"HTTP_{key}"
+    if len(ENVIRON_KEYS) < 1_000:  # names come from clients
+        ENVIRON_KEYS[name] = key
+    return key
+
+
+ENVIRON_KEYS: dict[bytes, str] = {}
+"""Looked up instead of built: eight headers a request, 0.4 µs each."""
+
+
+def set_target(environ: dict[str, Any], url: bytes) -> None:
+    """Set path and query from the request's target."""
+    if not url.startswith(b"/"):
+        url = absolute_path(url)
+    path, _question_mark, query = url.partition(b"?")
+    environ["RAW_URI"] = url.decode("latin-1")
+    environ["QUERY_STRING"] = query.partition(b"#")[0].decode("latin-1")
+    path = path.partition(b"#")[0]
+    environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+
+
+def absolute_path(url: bytes) -> bytes:
+    """Return the path and query of a target in absolute form; `*` stays itself."""
+    if url == b"*":
+        return url
+    try:
+        parts = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise Unreadable(HTTPStatus.BAD_REQUEST) from None
+    return (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+
+
+class Answer:
+    """The application's `start_response`, and then its answer as bytes."""
+
+    __slots__ = ("_is_last", "_request", "headers", "status")
+
+    def __init__(self, request: Request, *, is_last: bool) -> None:
+        self._request, self._is_last = request, is_last
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        self.status, self.headers = status, headers
+
+    def whole(self, body: bytes) -> bytes:
+        """Return the bytes of an answer that is one piece."""
+        has_framing = self._has_no_body() or self._has("content-length")
+        head = self._head("" if has_framing else f"Content-Length: {len(body)}\r\n")
+        return head if self._is_head_only() else head + body
+
+    def stream(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """Return the bytes of an answer of several pieces."""
+        is_sized = self._has("content-length")
+        yield self._head("" if is_sized else "Transfer-Encoding: chunked\r\n")
+        if self._is_head_only():
+            return
+        if is_sized:
+            yield from parts
+            return
+        for part in parts:
+            if part:
+                yield b"%x\r\n%b\r\n" % (len(part), part)
+        yield b"0\r\n\r\n"
+
+    def _has_no_body(self) -> bool:
+        return self.status.startswith(("204", "304"))
+
+    def _is_head_only(self) -> bool:
+        """A stray byte after such an answer would become the head of the next one."""
+        return self._request.environ["REQUEST_METHOD"] == "HEAD" or self._has_no_body()
+
+    def _has(self, wanted: str) -> bool:
+        return any(name.lower() == wanted for name, _value in self.headers)
+
+    def _head(self, framing: str) -> bytes:
+        connection = "close" if self._is_last else "keep-alive"
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
+        first = f"HTTP/1.1 {self.status}\r\nDate: {http_date()}\r\nConnection: {connection}\r\n"
+        return f"{first}{framing}{fields}\r\n".encode("latin-1")
+
+
+_date: tuple[int, str] = (0, "")
+
+
+def http_date() -> str:
+    """Return the Date header's value, made once a second."""
+    global _date  # replaced whole: threads see the old or the new pair
+    second = int(time.time())
+    if _date[0] != second:
+        _date = (second, formatdate(second, usegmt=True))
+    return _date[1]
