@@ -12,10 +12,11 @@ from django.utils.translation import gettext_noop as _
 
 from shop import auth, db, throttle
 from shop.errors import InvalidCredentials, InvalidToken, UsernameTaken
-from shop.inputs import Findings
+from shop.inputs import Findings, Text
 from shop.models import User
 from shop.registry import on_signup
 
+NAME = Text(1, 150)  # API.md "Accounts"; the column's width
 # Django's validators word their refusal at once, in no particular language; ours is worded when it is told.
 WEAKNESSES = {
     "password_too_similar": _("Must not resemble the user name."),
@@ -34,6 +35,9 @@ def sign_up(*, username: str, password: str, now: datetime) -> User:
     """
     Create a user with everything a user has (a wallet).
 
+    An insert that fails would leave its statement, and in it the password's hash, in PostgreSQL's log: so a taken name
+    makes it do nothing instead, and the salted hash tells whose row stands there now.
+
     Transaction: opens one; the password is hashed before it.
     Raises: InvalidInput, UsernameTaken.
     Source: API.md "Accounts".
@@ -41,17 +45,20 @@ def sign_up(*, username: str, password: str, now: datetime) -> User:
     user = User(username=canonical_name(username), date_joined=now)
     _check_credentials(user, password)
     user.set_password(password)
-    taken = {"user_username_taken": UsernameTaken, "shop_user_username_key": UsernameTaken}
-    with db.constraint_errors(taken), db.transaction():
-        user.save(force_insert=True)
+    with db.transaction():
+        User.objects.bulk_create([user], ignore_conflicts=True)
+        made = User.objects.filter(username=user.username, password=user.password).first()
+        if made is None:
+            raise UsernameTaken
         for welcome in on_signup:
-            welcome(user_id=user.pk, now=now)
-    return user
+            welcome(user_id=made.pk, now=now)
+    return made
 
 
 def _check_credentials(user: User, password: str) -> None:
     """Refuse a bad name or a weak password before anything is hashed. Raises InvalidInput."""
     found = Findings()
+    NAME.read(user.username, "/username", found)  # again: its canonical form may be longer than what was sent
     try:
         User.username_validator(user.username)
     except ValidationError:

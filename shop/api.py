@@ -7,8 +7,8 @@ from shop import accounts, health, jsontext
 from shop.endpoint import Endpoint, private
 from shop.inputs import Object, Text, read_body
 
-NEW_CREDENTIALS = Object(username=Text(1, 150), password=Text(1, 1_000, secret=True))
-CREDENTIALS = Object(username=Text(1, 150), password=Text(1, 1_000, secret=True))
+NEW_CREDENTIALS = Object(username=accounts.NAME, password=Text(1, 1_000, secret=True))
+CREDENTIALS = Object(username=accounts.NAME, password=Text(1, 1_000, secret=True))
 REFRESH = Object(refresh=Text(1, 4_096))
 
 

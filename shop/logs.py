@@ -1,5 +1,6 @@
 """One JSON line per event on stderr; control characters are escaped, so no request can forge a line."""
 
+import json
 import logging
 import sys
 
@@ -9,7 +10,18 @@ from django.conf import settings
 
 
 def _as_json(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
-    return orjson.dumps(event, default=repr).decode()
+    try:
+        text = orjson.dumps(event, default=repr).decode()
+    except TypeError:  # half a surrogate pair, or a number of more than 64 bits: the event must not be lost for it
+        text = json.dumps(event, default=repr)
+    return (
+        text if text.isprintable() else "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    )
+
+
+def _escaped(letter: str) -> str:
+    """Return a character that JSON allows bare and terminals obey (C1 controls, line separators, bidi marks)."""
+    return json.dumps(letter)[1:-1]
 
 
 def set_up() -> None:
@@ -35,7 +47,7 @@ def set_up() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
-    for name in ("django.request", "django.security.DisallowedHost"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # 4xx are answers, not events
+    for name, lowest in {"django.request": logging.ERROR, "django.security.DisallowedHost": logging.CRITICAL}.items():
+        logging.getLogger(name).setLevel(lowest)  # 4xx are answers, not events
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)  # a wake-up every few milliseconds is not news

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from django.db import DatabaseError, connection
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.tokens import AccessToken
@@ -49,11 +50,29 @@ def test_taken_name_in_any_spelling_is_refused_and_nothing_changes(name):
     assert everything() == before
 
 
+def test_taken_name_fails_no_statement():
+    """PostgreSQL logs statements that fail, and this one holds a password's hash."""
+    sign_up()
+    failed = []
+
+    def watch(execute, sql, params, many, context):
+        try:
+            return execute(sql, params, many, context)
+        except DatabaseError:
+            failed.append(sql)
+            raise
+
+    with connection.execute_wrapper(watch), pytest.raises(UsernameTaken):
+        sign_up("SomeBody")
+    assert failed == []
+
+
 @pytest.mark.parametrize(
     ("name", "password", "pointer"),
     [
         ("", PASSWORD, "/username"),
         ("two words", PASSWORD, "/username"),
+        ("ﬃ" * 51, PASSWORD, "/username"),  # 51 characters as sent, 153 as stored
         ("someone", "short", "/password"),
         ("someone", "12345678901", "/password"),
         ("someone", "password123", "/password"),
