@@ -8,6 +8,7 @@ An unknown `SHOP_…` variable or an unreadable value refuses to start. The runn
 import difflib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,25 @@ VARIABLES = {
     "SHOP_WEB_PROCESSES": Variable("int", 2, "web processes; processes x threads = database connections of the web"),
     "SHOP_WEB_THREADS": Variable("int", 8, "threads in each web process"),
     "SHOP_BATCH_SIZE": Variable("int", 200, "orders settled in one transaction at most"),
+    "SHOP_LIMIT_ORDERS": Variable("str", "600/60", "orders per user: tokens/seconds they come back in, or off"),
+    "SHOP_LIMIT_CLAIMS": Variable("str", "600/60", "coupon claims per user, likewise"),
+    "SHOP_LIMIT_LOGINS": Variable("str", "10/60", "failed logins per user name at API and admin together, likewise"),
+    "SHOP_LIMIT_ADMIN_LOGINS": Variable("str", "6/900", "failed logins per user name at the admin, likewise"),
     "SHOP_METRICS_PORT": Variable("int", 0, "port of the Prometheus exporter; 0 takes a free one"),
     "SHOP_METRICS_DIR": Variable("str", "", "where the processes share their counters; empty keeps no request metrics"),
     "SHOP_LOG_LEVEL": Variable("str", "INFO", "lowest level that is logged"),
     "SHOP_TESTING": Variable("bool", False, "the data of this shop are worth nothing: it may be crashed on purpose"),
     "SHOP_FAILPOINTS": Variable("str", "", "where to end flows on purpose (shop/failpoints.py); refused outside tests"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """So many tokens, all of which come back within `seconds`."""
+
+    tokens: int
+    seconds: int
+
 
 _environ = environ.Env()
 
@@ -63,6 +77,17 @@ def read(name: str) -> Any:
         return getattr(_environ, variable.kind)(name, default=variable.default)
     except (ValueError, TypeError, environ.ImproperlyConfigured) as error:
         raise BadEnvironment(f"{name}: not a valid {variable.kind}: {variable.about}") from error
+
+
+def quota(name: str) -> Quota | None:
+    """Return the limit in the setting `name`, None when it is switched off. Raises BadEnvironment."""
+    text = read(name)
+    if text == "off":
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,6})/([1-9]\d{0,6})", text, re.ASCII)
+    if found is None:
+        raise BadEnvironment(f"{name}: {text!r} is neither tokens/seconds, as in 600/60, nor off")
+    return Quota(int(found[1]), int(found[2]))
 
 
 def check_names() -> None:

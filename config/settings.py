@@ -35,6 +35,12 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 AUTH_USER_MODEL = "shop.User"
+LIMITS = {
+    "orders": env.quota("SHOP_LIMIT_ORDERS"),
+    "claims": env.quota("SHOP_LIMIT_CLAIMS"),
+    "logins": env.quota("SHOP_LIMIT_LOGINS"),
+    "admin-logins": env.quota("SHOP_LIMIT_ADMIN_LOGINS"),
+}
 PASSWORD_HASHERS = ["shop.passwords.Argon2id"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

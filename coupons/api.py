@@ -6,7 +6,7 @@ from django.utils import timezone
 from coupons import flows, places, queries
 from coupons.errors import IssuanceNotFound
 from coupons.states import PENDING, Status
-from shop import cursors, representations
+from shop import cursors, representations, throttle
 from shop.endpoint import Endpoint, accepted, private
 from shop.inputs import BIGINT_MAX, Choice, Integer, Object, read_body, read_query
 
@@ -51,6 +51,7 @@ class ClaimCoupon(Endpoint):
     """Take a place in a campaign, first come, first served."""
 
     def post(self, request: HttpRequest) -> HttpResponse:
+        throttle.take(throttle.CLAIMS, self.caller.user_id)
         body = read_body(request, CLAIM)
         key = self.read_key(request, "coupons/issue", body)
         claimed = flows.claim_coupon(

@@ -12,7 +12,7 @@ from coupons.errors import (
 from coupons.models import DiscountType
 from coupons.states import PENDING, Status
 from shop import cursors
-from shop.errors import InvalidCursor
+from shop.errors import InvalidCursor, TooManyRequests
 from shop.openapi import (
     COUNT,
     ID,
@@ -92,7 +92,7 @@ describe(
         body=api.CLAIM,
         takes_key=True,
         answers=(Answer(202, "You have a place.", CLAIMED, ("Cache-Control", "Location", "Retry-After")),),
-        failures=(CouponNotFound, CouponSoldOut, CouponAlreadyIssued, CouponNotOpen, CouponClosed),
+        failures=(CouponNotFound, CouponSoldOut, CouponAlreadyIssued, CouponNotOpen, CouponClosed, TooManyRequests),
     ),
 )
 describe(

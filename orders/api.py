@@ -10,7 +10,7 @@ from orders import flows, queries
 from orders.errors import FAILURES
 from orders.pricing import LineRequest
 from orders.states import Status
-from shop import cursors, problems
+from shop import cursors, problems, throttle
 from shop.endpoint import Endpoint, accepted, private
 from shop.inputs import BIGINT_MAX, EMPTY, Array, Choice, Integer, Nullable, Object, read_body, read_query
 
@@ -38,6 +38,7 @@ class Orders(Endpoint):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Accept an order; the pipeline settles it."""
+        throttle.take(throttle.ORDERS, self.caller.user_id)
         body = read_body(request, ORDER)
         key = self.read_key(request, "orders", body)
         wanted = flows.OrderRequest(

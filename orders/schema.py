@@ -5,7 +5,7 @@ from coupons.errors import IssuanceNotUsable
 from orders import api
 from orders.errors import FAILURES, OrderNotCancellable, OrderNotFound
 from orders.states import Status
-from shop.errors import DuplicateItem, InvalidCursor
+from shop.errors import DuplicateItem, InvalidCursor, TooManyRequests
 from shop.inputs import EMPTY
 from shop.openapi import (
     CURRENCY,
@@ -65,7 +65,7 @@ describe(
         body=api.ORDER,
         takes_key=True,
         answers=(Answer(202, "Accepted.", ACCEPTED, ("Cache-Control", "Location", "Retry-After")),),
-        failures=(DuplicateItem, ProductNotFound, IssuanceNotUsable),
+        failures=(DuplicateItem, ProductNotFound, IssuanceNotUsable, TooManyRequests),
     ),
 )
 describe(

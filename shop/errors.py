@@ -185,12 +185,16 @@ class UnsupportedMediaType(Failure):
 
 @dataclass(eq=False, kw_only=True)
 class TooManyRequests(Failure):
-    """The caller is over its limit; `retry_after` is in seconds."""
+    """The caller is over its limit; `retry_after` is in seconds, `policy` goes into the `RateLimit-Policy` header."""
 
     code: ClassVar[str] = "too_many_requests"
     title: ClassVar[str] = _("Too many requests from you")
     detail: ClassVar[str] = _("Wait as long as `Retry-After` says.")
     retry_after: int
+    policy: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        return {"retry_after": self.retry_after}
 
 
 class IdempotencyKeyReused(Failure):

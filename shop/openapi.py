@@ -90,6 +90,14 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Retry-After": {"description": "Seconds to wait before asking again.", "schema": COUNT},
+    "RateLimit-Policy": {
+        "description": "The limit: `q` requests within `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string", "pattern": '^"[a-z-]+";q=[0-9]+;w=[0-9]+$'},
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests, the next one in `t` seconds.",
+        "schema": {"type": "string", "pattern": '^"[a-z-]+";r=[0-9]+;t=[0-9]+$'},
+    },
     "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": {"const": "Bearer"}},
     "Content-Language": {"description": "Of `title` and `detail`.", "schema": one_of(["en", "ko"])},
     "Link": {"description": "`next` and `prev` of a list (RFC 8288); absent without either.", "schema": TEXT},
@@ -230,6 +238,7 @@ def refused(kinds: Iterable[type[errors.Failure]]) -> Json:
     headers = ["Cache-Control", "Content-Language"]
     headers += ["WWW-Authenticate"] if status == 401 else []
     headers += ["Retry-After"] if status in (429, 503) else []
+    headers += ["RateLimit", "RateLimit-Policy"] if status == 429 else []
     shape = (
         shapes[kinds[0].code]
         if len(kinds) == 1

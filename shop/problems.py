@@ -106,6 +106,8 @@ def response_for(error: Exception, request: HttpRequest) -> HttpResponse:
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(failure, errors.TooManyRequests):
         response["Retry-After"] = str(failure.retry_after)
+        response["RateLimit-Policy"] = failure.policy
+        response["RateLimit"] = f"{failure.policy.partition(';')[0]};r=0;t={failure.retry_after}"
     elif isinstance(failure, errors.Busy | errors.IdempotencyKeyInFlight):
         response["Retry-After"] = str(random.randint(*RETRY_AFTER_SECONDS))  # noqa: S311 - jitter, not a secret
     return response
