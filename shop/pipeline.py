@@ -172,7 +172,8 @@ def _run(stage: Stage, claim: Claim) -> Exception | None:
 
 def _after_failure(stage: Stage, claim: Claim, error: Exception) -> int:
     """Park an item that failed alone; else return half the batch, to find it."""
-    if len(claim.taken) == 1:
+    # What fails after its commit (a time limit) is through: nobody would claim it again and so unpark it.
+    if len(claim.taken) == 1 and stage.first_waiting(skip=claim.skip) == claim.taken[0]:
         park(stage.name, claim.taken[0], repr(error), now=timezone.now())
     return max(1, len(claim.taken) // 2)
 

@@ -173,6 +173,21 @@ def test_failure_before_anything_is_claimed_blames_nobody_and_ends_the_drain():
     assert statuses(order_ids) == ["paid", "paid"]
 
 
+def test_order_whose_batch_fails_after_its_commit_is_not_parked_where_nobody_would_claim_it_again():
+    """A time limit may strike anywhere: parked, the order would break P1 for good."""
+    order_ids = make_orders(1)
+
+    def flow(*, claim, now):
+        RESERVE_STOCK.flow(claim=claim, now=now)
+        raise TimeoutError
+
+    pipeline.drain(replace(RESERVE_STOCK, flow=flow))
+    assert (parked(), status(order_ids[0])) == ([], "stock_reserved")
+    settle()
+    assert statuses(order_ids) == ["paid"]
+    assert_sound()
+
+
 # --- trouble that is nobody's fault ---------------------------------------------------------------------------------
 
 
