@@ -37,11 +37,19 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A way to another file; `target` counts from the report's directory."""
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     charts: list[Chart]
 
 
-Block = Heading | Text | Bullets | Code | Table | Figures
+Block = Heading | Text | Bullets | Code | Table | Link | Figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

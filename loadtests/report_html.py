@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 
 from loadtests import charts
-from loadtests.document import Block, Bullets, Code, Document, Figures, Heading, Table, Text
+from loadtests.document import Block, Bullets, Code, Document, Figures, Heading, Link, Table, Text
 
 STYLE = Path(__file__).with_name("report.css")
 SPOKEN = {"en": "English", "ko": "한국어"}
@@ -54,6 +54,8 @@ def _block(block: Block) -> str:
             return f"<pre>{escape(said)}</pre>"
         case Table():
             return _table(block)
+        case Link(text=said, target=target):
+            return f'<p><a href="{escape(target)}">{escape(said)}</a></p>'
         case Figures(charts=drawn):
             return f'<div class="charts">{"".join(_figure(chart) for chart in drawn)}</div>'
 

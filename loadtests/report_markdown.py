@@ -1,6 +1,6 @@
 """A report as Markdown; charts are in the HTML, their peaks stand here as a table."""
 
-from loadtests.document import Block, Bullets, Code, Document, Figures, Heading, Table, Text
+from loadtests.document import Block, Bullets, Code, Document, Figures, Heading, Link, Table, Text
 
 
 def text(document: Document) -> str:
@@ -24,6 +24,8 @@ def _block(block: Block) -> str:
             return f"```\n{said}\n```"
         case Table():
             return _table(block)
+        case Link(text=said, target=target):
+            return f"[{said}]({target})"
         case Figures():
             return _figures(block)
 

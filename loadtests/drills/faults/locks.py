@@ -1,0 +1,1 @@
+"""Somebody holds what the shop needs: rows, transactions, connections."""

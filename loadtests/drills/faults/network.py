@@ -1,0 +1,1 @@
+"""The network to PostgreSQL and Redis is slow or cut."""

@@ -1,0 +1,1 @@
+"""PostgreSQL restarts, goes away, freezes, dies, or loses its disk."""

@@ -1,0 +1,1 @@
+"""Redis goes away, freezes, forgets or is full."""
