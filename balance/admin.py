@@ -41,8 +41,14 @@ def adjustment_changes(wallet: Wallet, data: dict[str, Any]) -> list[Change]:
     return [Change(_("balance"), money(wallet.balance), money(wallet.balance + data["amount"]))]
 
 
-def adjust(wallet: Wallet, data: dict[str, Any]) -> None:
-    flows.adjust_balance(user_id=wallet.user_id, amount=data["amount"], reason=data["reason"], now=timezone.now())
+def adjust(wallet: Wallet, data: dict[str, Any], operator_id: int) -> None:
+    flows.adjust_balance(
+        user_id=wallet.user_id,
+        amount=data["amount"],
+        reason=data["reason"],
+        operator_id=operator_id,
+        now=timezone.now(),
+    )
 
 
 ADJUSTMENT = Confirmation(

@@ -48,6 +48,19 @@ def account_kinds() -> str:
     """
 
 
+@invariant("M7", "every adjustment has its operator, action and reason written down")
+def adjustments() -> str:
+    # Those made before the trail was introduced have none.
+    return """
+        SELECT t.id AS transfer_id FROM balance_transfer t
+        LEFT JOIN shop_operatoraction a ON a.action = 'balance.adjust' AND a.object_type = 'balance.transfer'
+                                       AND a.object_id = t.id AND abs(a.amount) = t.amount AND a.reason = t.reason
+        WHERE t.kind = 'adjustment' AND a.id IS NULL AND t.created_at >=
+              (SELECT applied FROM django_migrations WHERE app = 'shop' AND name = '0005_operator_action')
+        ORDER BY t.id
+    """
+
+
 @invariant("M6", "wallet accounts have a wallet, house accounts have none and are there")
 def accounts() -> str:
     return """

@@ -50,8 +50,14 @@ def restock_changes(product: Product, data: dict[str, Any]) -> list[Change]:
     return [Change(_("available"), f"{before:,}", f"{before + data['quantity']:,}")]
 
 
-def restock(product: Product, data: dict[str, Any]) -> None:
-    flows.restock(product_id=product.pk, quantity=data["quantity"], reason=data["reason"], now=timezone.now())
+def restock(product: Product, data: dict[str, Any], operator_id: int) -> None:
+    flows.restock(
+        product_id=product.pk,
+        quantity=data["quantity"],
+        reason=data["reason"],
+        operator_id=operator_id,
+        now=timezone.now(),
+    )
 
 
 RESTOCK = Confirmation(

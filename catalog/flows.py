@@ -7,20 +7,24 @@ from django.conf import settings
 
 from catalog import operations
 from catalog.errors import StockTooLow
-from shop import db, representations
+from shop import db, representations, trail
+from shop.trail import Act
 
 POPULARITY_DAYS = 30  # how far back `sort=popular` looks
 
 
-def restock(*, product_id: int, quantity: int, reason: str, now: datetime) -> int:
+def restock(*, product_id: int, quantity: int, reason: str, now: datetime, operator_id: int | None = None) -> int:
     """
     Add pieces to a product's stock, or write pieces off when negative; return what is available then.
 
     Transaction: opens one.  Locks: Stock.
-    Raises: ProductNotFound, StockTooLow.
+    Raises: ProductNotFound, StockTooLow, NotAllowed.
     """
     with db.constraint_errors({"stock_available_not_negative": StockTooLow}), db.transaction():
         available = operations.restock(product_id=product_id, quantity=quantity, reason=reason, now=now)
+        if operator_id is not None:
+            act = Act("catalog.restock", "catalog.product", product_id, reason, details={"quantity": quantity})
+            trail.record(act, operator_id=operator_id, now=now)
         db.run_after_commit(representations.outdate)
     return available
 

@@ -57,8 +57,8 @@ def closing_changes(campaign: Campaign, data: dict[str, Any]) -> list[Change]:
     return [Change(_("closes at"), closes_at, now if now < closes_at else closes_at)]
 
 
-def close(campaign: Campaign, data: dict[str, Any]) -> None:
-    flows.close_campaign(campaign_id=campaign.pk, now=timezone.now())
+def close(campaign: Campaign, data: dict[str, Any], operator_id: int) -> None:
+    flows.close_campaign(campaign_id=campaign.pk, reason=data["reason"], operator_id=operator_id, now=timezone.now())
 
 
 CLOSING = Confirmation(

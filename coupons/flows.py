@@ -19,9 +19,10 @@ from coupons.errors import (
 from coupons.models import Campaign, Issuance
 from coupons.operations import Place
 from coupons.states import Status
-from shop import db, failpoints, idempotency, pipeline, representations, wakeups
+from shop import db, failpoints, idempotency, pipeline, representations, trail, wakeups
 from shop.errors import Busy, DependencyUnavailable, NotFound, Overloaded, Refused
 from shop.idempotency import Key
+from shop.trail import Act
 
 RECORD_CLAIMS = "coupons.record_claims"
 ROW_LOCK_CLAIMS = threading.BoundedSemaphore(4)  # FAULTS.md section 7: claims at once while Redis is away
@@ -233,8 +234,12 @@ def save_campaign(*, campaign_id: int | None, values: Mapping[str, Any]) -> int:
     return campaign.pk
 
 
-def close_campaign(*, campaign_id: int, now: datetime) -> None:
-    """End a campaign now. Transaction: opens one.  Locks: Campaign.  Repeats: harmless.  Raises: CouponNotFound."""
+def close_campaign(*, campaign_id: int, now: datetime, reason: str = "", operator_id: int | None = None) -> None:
+    """
+    End a campaign now.
+
+    Transaction: opens one.  Locks: Campaign.  Repeats: harmless.  Raises: CouponNotFound, NotAllowed.
+    """
     with db.transaction():
         campaign = operations.lock_campaign(campaign_id)
         if campaign.closes_at > now:
@@ -242,6 +247,9 @@ def close_campaign(*, campaign_id: int, now: datetime) -> None:
             campaign.closes_at = now
             campaign.save()
             _outdate(campaign)
+        if operator_id is not None:
+            act = Act("coupons.close", "coupons.campaign", campaign_id, reason)
+            trail.record(act, operator_id=operator_id, now=now)
 
 
 def refresh_gate(*, campaign_id: int) -> None:

@@ -167,8 +167,15 @@ def cancellation_changes(order: Order, data: dict[str, Any]) -> list[Change]:
     ]
 
 
-def cancel(order: Order, data: dict[str, Any]) -> None:
-    flows.cancel_order(order_id=order.pk, user_id=None, reason=data["reason"], key=None, now=timezone.now())
+def cancel(order: Order, data: dict[str, Any], operator_id: int) -> None:
+    flows.cancel_order(
+        order_id=order.pk,
+        user_id=None,
+        reason=data["reason"],
+        key=None,
+        operator_id=operator_id,
+        now=timezone.now(),
+    )
 
 
 CANCELLATION = Confirmation(

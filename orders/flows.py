@@ -22,9 +22,10 @@ from orders.allocation import Claimed
 from orders.errors import ISSUANCE_NOT_USABLE, OrderNotCancellable, OrderNotFound
 from orders.pricing import LineRequest
 from orders.states import Status
-from shop import db, idempotency, pipeline, wakeups
+from shop import db, idempotency, pipeline, trail, wakeups
 from shop.errors import InvalidToken
 from shop.idempotency import Key
+from shop.trail import Act
 
 RESERVE_STOCK, REDEEM_COUPONS, TAKE_PAYMENTS, RELEASE = (
     "orders.reserve_stock",
@@ -226,14 +227,16 @@ def release(*, claim: pipeline.Claim, now: datetime) -> None:
         operations.fail({order.order_id: order.refusal for order in orders}, now=now)
 
 
-def cancel_order(*, order_id: int, user_id: int | None, reason: str, key: Key | None, now: datetime) -> CancelledOrder:
+def cancel_order(
+    *, order_id: int, user_id: int | None, reason: str, key: Key | None, now: datetime, operator_id: int | None = None
+) -> CancelledOrder:
     """
     Cancel a paid order: money, stock and coupon go back in one transaction.
 
-    Shapes: user_id None acts for the shop (operators), else the order must be this user's.
+    Shapes: user_id None acts for the shop (`operator_id` says who does), else the order must be this user's.
     Transaction: opens one.  Locks: the idempotency key, Order, Wallet, Issuance, Stock by id, DailySales by key.
     Repeats: the same key returns the first answer; without one the second call is refused.
-    Raises: OrderNotFound, OrderNotCancellable, IdempotencyKeyReused, IdempotencyKeyInFlight.
+    Raises: OrderNotFound, OrderNotCancellable, NotAllowed, IdempotencyKeyReused, IdempotencyKeyInFlight.
     Source: API.md "Orders".
     """
     with db.transaction("orders.cancel_order", [order_id]), idempotency.once(key, CancelledOrder, now=now) as slot:
@@ -245,6 +248,9 @@ def cancel_order(*, order_id: int, user_id: int | None, reason: str, key: Key | 
                 raise OrderNotCancellable
             _give_everything_back(order, now=now)
             operations.advance([order_id], to=Status.CANCELLED, now=now, reason=reason)
+            if operator_id is not None:
+                act = Act("orders.cancel", "orders.order", order_id, reason, amount=order.total)
+                trail.record(act, operator_id=operator_id, now=now)
             slot.finish(CancelledOrder(order_id))
     return slot.answer()
 

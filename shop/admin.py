@@ -15,9 +15,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from shop import pipeline, registry
 from shop.backoffice.overview import Card, limited, register_card
-from shop.backoffice.pages import ReadOnlyPage, ShopPage, column, link
+from shop.backoffice.pages import ReadOnlyPage, ShopPage, column, link, money
 from shop.backoffice.refusals import EXPECTED, explain
-from shop.models import IdempotencyRecord, ParkedItem, StageRun, User
+from shop.models import IdempotencyRecord, OperatorAction, ParkedItem, StageRun, User
 
 admin.site.unregister(Group)
 # A refresh token is a credential, so nobody gets to read them; the table also grows with every login.
@@ -132,6 +132,29 @@ class ParkedItemPage(ReadOnlyPage):
 
 
 RETRIED_AT_ONCE = 1_000  # each gets a line of history, and the request has 3 s
+
+
+@admin.register(OperatorAction)
+class OperatorActionPage(ReadOnlyPage):
+    icon = "gavel"
+    list_display = ("created_at", "operator", "action", "object", "shown_amount", "reason")
+    list_filter = ("action",)
+    fields = ("created_at", "operator", "action", "object", "shown_amount", "reason", "details")
+    readonly_fields = ("operator", "object", "shown_amount")
+    search_numbers = ("pk", "object_id")
+    search_owner = "operator_id"
+
+    @column(_("operator"))
+    def operator(self, obj: OperatorAction) -> str:
+        return link("shop_user", obj.operator_id, obj.operator_name)
+
+    @column(_("object"))
+    def object(self, obj: OperatorAction) -> str:
+        return link(obj.object_type.replace(".", "_"), obj.object_id, f"{obj.object_type} {obj.object_id}")
+
+    @column(_("amount"))
+    def shown_amount(self, obj: OperatorAction) -> str:
+        return money(obj.amount)
 
 
 @admin.register(LogEntry)

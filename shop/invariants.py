@@ -115,6 +115,9 @@ def append_only(table: str, trigger: str) -> None:
     _append_only[trigger] = table
 
 
+append_only("shop_operatoraction", "operator_action_append_only")
+
+
 @cache
 def invariants() -> list[Invariant]:
     """Return every invariant in the order of their names, after the apps' `invariants` modules have been read."""

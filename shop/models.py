@@ -98,3 +98,33 @@ class ParkedItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage} {self.item_id}"
+
+
+class OperatorAction(models.Model):
+    """
+    What an operator did, once, for ever (a trigger refuses changes); written by `shop.trail` beside the effect.
+
+    No foreign keys, as on all append-only tables (docs/decisions/0009); the name is the one of that moment.
+    """
+
+    operator_id = models.BigIntegerField(_("operator id"))
+    operator_name = models.CharField(_("operator"), max_length=150)
+    action = models.CharField(_("action"), max_length=64)
+    object_type = models.CharField(_("kind of object"), max_length=64)
+    object_id = models.BigIntegerField(_("object id"))
+    amount = models.BigIntegerField(_("amount"), null=True)
+    reason = models.CharField(_("reason"), max_length=200)
+    details = models.JSONField(_("details"), default=dict)
+    created_at = models.DateTimeField(_("created at"))
+
+    class Meta:
+        verbose_name = _("operator action")
+        verbose_name_plural = _("operator actions")
+        constraints = [models.CheckConstraint(condition=~Q(reason=""), name="operator_action_has_reason")]
+        indexes = [
+            models.Index("operator_id", "id", name="operator_action_operator"),
+            models.Index("object_type", "object_id", name="operator_action_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_type} {self.object_id}"

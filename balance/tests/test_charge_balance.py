@@ -6,7 +6,16 @@ from django.utils import timezone
 from balance import flows, operations
 from balance.errors import BalanceLimitExceeded, InsufficientBalance
 from balance.models import HOUSE_CASH_ID, Transfer, Wallet
-from config.tests.building import assert_sound, balance_of, charge, everything, make_key, make_user, violated
+from config.tests.building import (
+    assert_sound,
+    balance_of,
+    charge,
+    everything,
+    make_key,
+    make_operator,
+    make_user,
+    violated,
+)
 from shop import db
 from shop.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, UserNotFound
 from shop.models import IdempotencyRecord
@@ -84,7 +93,7 @@ def test_a_refusal_is_remembered_even_when_it_would_pass_later():
     with pytest.raises(BalanceLimitExceeded):
         keyed(user_id, 1)
     assert everything(but=["shop_idempotencyrecord"]) == before
-    flows.adjust_balance(user_id=user_id, amount=-10, reason="room", now=timezone.now())
+    flows.adjust_balance(user_id=user_id, amount=-10, reason="room", operator_id=make_operator(), now=timezone.now())
     with pytest.raises(BalanceLimitExceeded) as again:
         keyed(user_id, 1)
     assert again.value.facts() == {"limit": operations.WALLET_LIMIT}
@@ -94,7 +103,9 @@ def test_a_refusal_is_remembered_even_when_it_would_pass_later():
 @pytest.mark.parametrize("amount", [250, -250])
 def test_adjustment_moves_either_way(amount):
     user_id = make_user(balance=1_000)
-    flows.adjust_balance(user_id=user_id, amount=amount, reason="a mistake", now=timezone.now())
+    flows.adjust_balance(
+        user_id=user_id, amount=amount, reason="a mistake", operator_id=make_operator(), now=timezone.now()
+    )
     transfer = Transfer.objects.get(kind="adjustment")
     assert (transfer.amount, transfer.balance_after, transfer.reason) == (250, 1_000 + amount, "a mistake")
     assert_sound()
@@ -102,9 +113,10 @@ def test_adjustment_moves_either_way(amount):
 
 def test_adjustment_below_zero_changes_nothing():
     user_id = make_user(balance=1_000)
+    operator_id, now = make_operator(), timezone.now()
     before = everything()
     with pytest.raises(InsufficientBalance):
-        flows.adjust_balance(user_id=user_id, amount=-1_001, reason="too much", now=timezone.now())
+        flows.adjust_balance(user_id=user_id, amount=-1_001, reason="too much", operator_id=operator_id, now=now)
     assert everything() == before
 
 
@@ -120,7 +132,9 @@ def test_charges_at_once_all_count():
 
 
 def adjust(user_id, amount):
-    return flows.adjust_balance(user_id=user_id, amount=amount, reason="race", now=timezone.now())
+    return flows.adjust_balance(
+        user_id=user_id, amount=amount, reason="race", operator_id=make_operator(), now=timezone.now()
+    )
 
 
 def test_two_adjustments_at_once_wait_for_each_other():

@@ -1,10 +1,13 @@
 """Each invariant of the ledger must name the one row that is broken, and nothing else."""
 
 import pytest
+from django.utils import timezone
 
+from balance import flows
 from orders.tests import sound_shop
 from shop import db
 from shop.invariants import find_violations
+from shop.models import User
 
 pytestmark = pytest.mark.django_db
 
@@ -71,18 +74,40 @@ def test_m2_names_a_balance_below_zero_even_if_it_adds_up():
         """,
         {"id": account_id, "balance": balance},
     )
-    db.rows(
+    [(up_id,)] = db.rows(
         """
         INSERT INTO balance_transfer
             (kind, reference, debit_account_id, credit_account_id, amount, balance_after, reason, created_at)
-        VALUES ('adjustment', 'up', 1, %(id)s, %(balance)s + 5, %(balance)s, '', now())
+        VALUES ('adjustment', 'up', 1, %(id)s, %(balance)s + 5, %(balance)s, '', now()) RETURNING id
         """,
         {"id": account_id, "balance": balance},
     )
     assert found() == [
         ("M2", {"transfer_id": transfer_id, "account_id": account_id, "balance_after": -5, "should_be": -5}),
+        ("M7", {"transfer_id": transfer_id}),
+        ("M7", {"transfer_id": up_id}),
         ("X1", {"constraint": "transfer_balance_after_not_negative"}),
     ]
+
+
+def test_m7_names_an_adjustment_nobody_answers_for():
+    [(wallet_id,)] = db.rows("SELECT min(account_id) FROM balance_wallet")
+    operator_id = User.objects.create(username="clerk", is_staff=True).pk
+    [(user_id,)] = db.rows("SELECT user_id FROM balance_wallet WHERE account_id = %s", [wallet_id])
+    now = timezone.now()
+    transfer_id = flows.adjust_balance(user_id=user_id, amount=5, reason="a slip", operator_id=operator_id, now=now)
+    assert found() == []
+    sound_shop.damage("DELETE FROM shop_operatoraction WHERE object_id = %(id)s", id=transfer_id)
+    assert found() == [("M7", {"transfer_id": transfer_id})]
+
+
+def test_m7_names_an_adjustment_written_down_with_another_amount():
+    operator_id = User.objects.create(username="clerk", is_staff=True).pk
+    [(user_id,)] = db.rows("SELECT min(user_id) FROM balance_wallet")
+    now = timezone.now()
+    transfer_id = flows.adjust_balance(user_id=user_id, amount=5, reason="a slip", operator_id=operator_id, now=now)
+    sound_shop.damage("UPDATE shop_operatoraction SET amount = 6 WHERE object_id = %(id)s", id=transfer_id)
+    assert found() == [("M7", {"transfer_id": transfer_id})]
 
 
 def test_m3_names_a_transfer_between_accounts_its_kind_does_not_allow():

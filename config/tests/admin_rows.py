@@ -11,7 +11,7 @@ from balance.models import HOUSE_CASH_ID, HOUSE_REVENUE_ID, Account, Transfer, W
 from catalog.models import DailySales, Product, Stock, StockMovement
 from coupons.models import Campaign, Issuance
 from orders.models import Order, OrderHistory, OrderLine
-from shop.models import IdempotencyRecord, ParkedItem, StageRun, User
+from shop.models import IdempotencyRecord, OperatorAction, ParkedItem, StageRun, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,10 @@ def make_kernel_rows(number: int, user: User) -> ParkedItem:
     IdempotencyRecord.objects.create(
         user_id=user.pk, route="orders", key=f"key-{number}", fingerprint=b"\x01" * 32, status=200, answer={},
         created_at=now,
+    )  # fmt: skip
+    OperatorAction.objects.create(
+        operator_id=user.pk, operator_name=user.username, action="orders.cancel", object_type="orders.order",
+        object_id=number, amount=2_500, reason="a customer asked", created_at=now,
     )  # fmt: skip
     LogEntry.objects.log_actions(user.pk, [user], action_flag=CHANGE, change_message="because")
     return ParkedItem.objects.create(

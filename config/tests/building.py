@@ -45,6 +45,13 @@ def make_user(*, balance: int = 0) -> int:
     return user.pk
 
 
+def make_operator() -> int:
+    """Return a new operator's id."""
+    user_id = make_user()
+    User.objects.filter(pk=user_id).update(is_staff=True)
+    return user_id
+
+
 def charge(user_id: int, amount: int) -> None:
     balance.flows.charge_balance(user_id=user_id, amount=amount, key=None, now=timezone.now())
 

@@ -55,14 +55,14 @@ class Confirmation:
     What one action asks and does.
 
     `changes` returns the table for an object and the checked input (empty when the form is first shown); `act` calls
-    the flow with the same two.
+    the flow with the same two and the operator's id, and the flow writes the act down (`shop.trail`).
     """
 
     title: Any
     about: Any
     form: type[ReasonForm]
     changes: Callable[[Any, dict[str, Any]], Sequence[Change]]
-    act: Callable[[Any, dict[str, Any]], None]
+    act: Callable[[Any, dict[str, Any], int], None]
     dangerous: bool = False
 
 
@@ -106,22 +106,23 @@ def _carried_out(
     page: ModelAdmin, request: HttpRequest, obj: Any, confirmation: Confirmation, data: dict[str, Any]
 ) -> HttpResponse:
     title = str(confirmation.title)
-    if not _claimed(page, request.user.pk, obj, data):
+    operator_id = int(request.user.pk)  # type: ignore[arg-type]  # whoever got here is signed in
+    if not _claimed(page, operator_id, obj, data):
         messages.warning(request, gettext("This was already sent once; it is not done again: %s") % title)
         return HttpResponseRedirect(_address(page, obj))
     try:
-        confirmation.act(obj, data)
+        confirmation.act(obj, data, operator_id)
     except EXPECTED as error:
         messages.error(request, explain(error))
     else:
-        # After the flow has committed: a process that dies between the two loses this line, but the reason stands in
-        # the row the flow wrote and the user in the claimed key.
+        # For the object's own history page, after the flow has committed: a process that dies between the two loses
+        # this line, but not the flow's row in the trail.
         page.log_change(request, obj, f"{title}: {data['reason']}")
         messages.success(request, gettext("Done: %s") % title)
     return HttpResponseRedirect(_address(page, obj))
 
 
-def _claimed(page: ModelAdmin, user_id: int | None, obj: Any, data: dict[str, Any]) -> bool:
+def _claimed(page: ModelAdmin, user_id: int, obj: Any, data: dict[str, Any]) -> bool:
     """
     Use the page's key up, before the flow: at most once, and a person sees on the page whether it happened.
 
