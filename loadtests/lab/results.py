@@ -21,9 +21,9 @@ class Measured:
     """
     One run of one strategy.
 
-    Units: milliseconds where the name says so; `seconds` from the first order sent to the last one settled. `curve` is
-    (second, orders settled until then); latencies end when an order is settled or has failed; `latencies_ms` are those of PERCENTILES; `lock_wait_ms` is per order sent; the
-    cores are CPU seconds per second.
+    Units: milliseconds where the name says so; `seconds` from the first order sent to the last one settled. Latencies
+    end when an order is settled or has failed; `latencies_ms` are those of PERCENTILES. `curve` is (second, orders
+    settled until then); `lock_wait_ms` is per order sent; the cores are CPU seconds per second.
     """
 
     strategy: str
