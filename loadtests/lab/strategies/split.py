@@ -63,41 +63,47 @@ class Split:
 
     def place(self, order: Order) -> Answer:
         order_id, subtotal = records.accept(self._connection, order)
-        try:
-            refusal = self._settle(order, order_id, subtotal)
-        except psycopg.errors.LockNotAvailable:
-            refusal = TIMED_OUT  # the step that waited is rolled back; the ones before it are given back
+        given = records.asked(order) | {"order": order_id}
+        refusal = self._reserve(order, given)
         if refusal:
-            self._give_back(order, order_id, refusal)
+            self._connection.execute(FAIL, given | {"refusal": refusal})
+        elif refusal := self._charge(order, given, subtotal):
+            self._give_back(order, given | {"refusal": refusal})
         return Answer(refusal or PAID)
 
-    def _settle(self, order: Order, order_id: int, subtotal: int) -> str:
-        """Walk the steps; return the refusal that ended them, or nothing."""
-        given = records.asked(order) | {"order": order_id}
-        if not self._reserve(order, given):
-            return OUT_OF_STOCK
+    def _charge(self, order: Order, given: dict[str, object], subtotal: int) -> str:
+        """Use the coupon and take the money; return the refusal, or nothing."""
         discount = 0
-        if order.coupon_id is not None:
-            used = self._connection.execute(USE_COUPON, given).fetchone()
-            if used is None:
-                return COUPON_USED
-            discount = used[0]
-        paid = self._connection.execute(PAY, given | {"total": subtotal - discount}).fetchone()
+        try:
+            if order.coupon_id is not None:
+                used = self._connection.execute(USE_COUPON, given).fetchone()
+                if used is None:
+                    return COUPON_USED
+                discount = used[0]
+            paid = self._connection.execute(PAY, given | {"total": subtotal - discount}).fetchone()
+        except psycopg.errors.LockNotAvailable:
+            return TIMED_OUT
         return "" if paid else NO_MONEY
 
-    def _reserve(self, order: Order, given: dict[str, object]) -> bool:
-        with self._connection.transaction():
-            stock = records.lock_stock(self._connection, order.product_ids)
-            is_enough = all(stock[line.product_id].available >= line.quantity for line in order.lines)
-            if is_enough:
+    def _reserve(self, order: Order, given: dict[str, object]) -> str:
+        """Take the stock; return the refusal, or nothing."""
+        try:
+            with self._connection.transaction():
+                stock = records.lock_stock(self._connection, order.product_ids)
+                if any(stock[line.product_id].available < line.quantity for line in order.lines):
+                    return OUT_OF_STOCK
                 self._connection.execute(TAKE_STOCK, given)
-        return is_enough
+        except psycopg.errors.LockNotAvailable:
+            return TIMED_OUT
+        return ""
 
-    def _give_back(self, order: Order, order_id: int, refusal: str) -> None:
-        given = {"order": order_id, "refusal": refusal, "coupon": order.coupon_id}
-        if refusal == OUT_OF_STOCK:
-            self._connection.execute(FAIL, given)
+    def _give_back(self, order: Order, given: dict[str, object]) -> None:
+        """Give back what was taken, however long that takes: nobody else would."""
+        while True:
+            try:
+                with self._connection.transaction():
+                    records.lock_stock(self._connection, order.product_ids)
+                    self._connection.execute(GIVE_BACK, given)
+            except psycopg.errors.LockNotAvailable:
+                continue
             return
-        with self._connection.transaction():
-            records.lock_stock(self._connection, order.product_ids)
-            self._connection.execute(GIVE_BACK, given)
