@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from balance import flows, queries
-from shop import cursors
+from shop import accounts, cursors
 from shop.endpoint import Endpoint, private
 from shop.errors import InvalidToken, NotYourAccount, UserNotFound
 from shop.inputs import BIGINT_MAX, Integer, Nullable, Object, read_body, read_query
@@ -14,13 +14,19 @@ LARGEST_CHARGE = 10_000_000  # minor units; API.md "Balance"
 CHARGE = Object(amount=Integer(1, LARGEST_CHARGE), optional={"user_id": Nullable(Integer(1, BIGINT_MAX))})
 
 
-class OwnAccount(Endpoint):
-    """What all wallet addresses share: owner or staff, and one answer for everybody else's."""
+SEE, CHARGE_OTHERS = "balance.view_wallet", "balance.change_wallet"
 
-    def check_may_act_for(self, user_id: int) -> None:
-        """Raise NotYourAccount unless the caller owns the account or is staff."""
-        if user_id != self.caller.user_id and not self.caller.is_staff:
+
+class OwnAccount(Endpoint):
+    """What all wallet addresses share: the owner, or staff with the permission; one answer for everybody else."""
+
+    def check_may_act_for(self, user_id: int, permission: str) -> None:
+        """Raise NotYourAccount unless the caller owns the account or is staff, NotAllowed for staff who may not."""
+        if user_id == self.caller.user_id:
+            return
+        if not self.caller.is_staff:
             raise NotYourAccount
+        accounts.check_operator(user_id=self.caller.user_id, permission=permission)
 
     def missing(self, user_id: int) -> Exception:
         """Return what a missing wallet means: nobody there, or a token that outlived its user."""
@@ -32,7 +38,7 @@ class ShowBalance(OwnAccount):
     """The balance of a wallet, always the newest."""
 
     def get(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        self.check_may_act_for(user_id)
+        self.check_may_act_for(user_id, SEE)
         try:
             return private(queries.get_balance(user_id=user_id))
         except UserNotFound:
@@ -43,7 +49,7 @@ class ListTransfers(OwnAccount):
     """The history of a wallet, newest first."""
 
     def get(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        self.check_may_act_for(user_id)
+        self.check_may_act_for(user_id, SEE)
         query = read_query(request, cursors.PAGE_PARAMETERS)
         scope = f"{queries.TRANSFERS_SCOPE}/{user_id}"
         position = cursors.decode(query["cursor"], scope) if query["cursor"] else None
@@ -60,10 +66,13 @@ class ChargeBalance(OwnAccount):
     def post(self, request: HttpRequest) -> HttpResponse:
         body = read_body(request, CHARGE)
         user_id = body["user_id"] or self.caller.user_id
-        self.check_may_act_for(user_id)
+        self.check_may_act_for(user_id, CHARGE_OTHERS)
         key = self.read_key(request, "balance/charge", body)
+        operator_id = self.caller.user_id if user_id != self.caller.user_id else None
         try:
-            charged = flows.charge_balance(user_id=user_id, amount=body["amount"], key=key, now=timezone.now())
+            charged = flows.charge_balance(
+                user_id=user_id, amount=body["amount"], key=key, operator_id=operator_id, now=timezone.now()
+            )
         except UserNotFound:
             raise self.missing(user_id) from None
         return private(

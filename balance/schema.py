@@ -4,7 +4,7 @@ from balance import api
 from balance.errors import BalanceLimitExceeded
 from balance.models import TransferKind
 from shop import cursors
-from shop.errors import InvalidCursor, NotYourAccount, UserNotFound
+from shop.errors import InvalidCursor, NotAllowed, NotYourAccount, UserNotFound
 from shop.openapi import (
     COUNT,
     CURRENCY,
@@ -41,7 +41,7 @@ describe(
         name="show_balance",
         tag="Balance",
         answers=(Answer(200, "The wallet.", BALANCE),),
-        failures=(NotYourAccount, UserNotFound),
+        failures=(NotYourAccount, NotAllowed, UserNotFound),
     ),
 )
 describe(
@@ -53,7 +53,7 @@ describe(
         query=cursors.PAGE_PARAMETERS,
         notes=LIST_NOTES,
         answers=(Answer(200, "A page of transfers.", listing("Transfers", TRANSFER), ("Cache-Control", "Link")),),
-        failures=(NotYourAccount, UserNotFound, InvalidCursor),
+        failures=(NotYourAccount, NotAllowed, UserNotFound, InvalidCursor),
     ),
 )
 describe(
@@ -65,6 +65,6 @@ describe(
         body=api.CHARGE,
         takes_key=True,
         answers=(Answer(200, "Charged.", CHARGED),),
-        failures=(NotYourAccount, UserNotFound, BalanceLimitExceeded),
+        failures=(NotYourAccount, NotAllowed, UserNotFound, BalanceLimitExceeded),
     ),
 )

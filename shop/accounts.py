@@ -11,7 +11,7 @@ from django.db.models import F
 from django.utils.translation import gettext_noop as _
 
 from shop import auth, db, throttle
-from shop.errors import InvalidCredentials, InvalidToken, UsernameTaken
+from shop.errors import InvalidCredentials, InvalidToken, NotAllowed, UsernameTaken
 from shop.inputs import Findings, Text
 from shop.models import User
 from shop.registry import on_signup
@@ -118,6 +118,17 @@ def refresh_tokens(*, refresh: str) -> dict[str, Any]:
 def _lock_active_user(user_id: Any) -> User | None:
     """Lock the user a token names. Transaction: requires one."""
     return User.objects.select_for_update(no_key=True).filter(pk=user_id, is_active=True).first()
+
+
+def check_operator(*, user_id: int, permission: str) -> None:
+    """
+    Refuse who is not staff with this permission at this moment, whatever their token says.
+
+    Raises: NotAllowed.
+    """
+    user = User.objects.filter(pk=user_id, is_active=True, is_staff=True).first()
+    if user is None or not user.has_perm(permission):
+        raise NotAllowed
 
 
 def end_sessions(*, user_id: int) -> None:

@@ -144,7 +144,7 @@ def django_db_setup(
             teardown_databases(made, verbosity=0)
 
 
-KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+KEPT = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
 HOUSE_ACCOUNTS = """
     INSERT INTO balance_account (id, kind) VALUES (1, 'house_cash'), (2, 'house_revenue') ON CONFLICT DO NOTHING
 """

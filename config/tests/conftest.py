@@ -68,9 +68,14 @@ class World:
     def customers(self, count: int) -> list[Customer]:
         return [self.customer() for _ in range(count)]
 
-    def staff(self) -> Customer:
+    def staff(self, group: str = "Finance") -> Customer:
+        """Return an operator of a group; without one ("") somebody who may do nothing."""
         user_id = next(self._free_users)
         self.rows("UPDATE shop_user SET is_staff = true WHERE id = %s", user_id)
+        self.rows(
+            "INSERT INTO shop_user_groups (user_id, group_id) SELECT %s, id FROM auth_group WHERE name = %s",
+            user_id, group,
+        )  # fmt: skip
         return Customer(user_id, self.token(user_id, is_staff=True))
 
     def product(self, *, stock: int = 1_000, price: int = 1_000, category: str = "tests", hidden: bool = False) -> int:

@@ -20,7 +20,6 @@ FILE = Path(__file__).resolve().parent.parent / "openapi.json"
 NOT_FROM_THE_API = {
     *("StockTooLow", "TermsFrozen", "QuantityTooLow"),  # of the admin
     "InsufficientBalance",  # of the admin; of an order it is a failure
-    "NotAllowed",
     "MethodNotAllowed",  # of no operation; the document's description has it
 }
 
