@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from balance.errors import BalanceLimitExceeded, InsufficientBalance
 from balance.models import HOUSE_CASH_ID, HOUSE_REVENUE_ID, Wallet
@@ -24,16 +25,14 @@ class Charged:
     balance: int
 
 
-@dataclass(frozen=True, slots=True)
-class LockedWallet:
+class LockedWallet(NamedTuple):
     """A wallet row this transaction has locked."""
 
     account_id: int
     balance: int
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """One transfer between a wallet and the house for an order; `balance_after` is the wallet's."""
 
     order_id: int
@@ -102,11 +101,12 @@ def charge(*, user_id: int, amount: int, now: datetime) -> Charged:
 @db.transaction_required
 def lock_wallets(user_ids: Iterable[int]) -> dict[int, LockedWallet]:
     """Lock the wallets of these users, in key order. Transaction: requires one.  Locks: Wallet by id."""
-    rows = (
-        Wallet.objects.filter(user__any=set(user_ids))
-        .order_by("pk")
-        .select_for_update(no_key=True)
-        .values_list("user_id", "account_id", "balance")
+    rows = db.rows(
+        """
+        SELECT user_id, account_id, balance FROM balance_wallet
+        WHERE user_id = ANY(%s::bigint[]) ORDER BY account_id FOR NO KEY UPDATE
+        """,
+        [db.array(set(user_ids))],
     )
     return {user_id: LockedWallet(account_id, balance) for user_id, account_id, balance in rows}
 
@@ -150,10 +150,10 @@ def _record(kind: str, movements: Sequence[Movement], *, now: datetime) -> None:
             "kind": kind,
             "house": HOUSE_REVENUE_ID,
             "now": now,
-            "orders": [movement.order_id for movement in movements],
-            "accounts": [movement.account_id for movement in movements],
-            "amounts": [movement.amount for movement in movements],
-            "balances": [movement.balance_after for movement in movements],
+            "orders": db.array(movement.order_id for movement in movements),
+            "accounts": db.array(movement.account_id for movement in movements),
+            "amounts": db.array(movement.amount for movement in movements),
+            "balances": db.array(movement.balance_after for movement in movements),
         },
     )
     _set_balances({movement.account_id: movement.balance_after for movement in movements}, now=now)
@@ -166,7 +166,7 @@ def _set_balances(balances: Mapping[int, int], *, now: datetime) -> None:
         FROM unnest(%(accounts)s::bigint[], %(balances)s::bigint[]) AS given (account_id, balance)
         WHERE balance_wallet.account_id = given.account_id
         """,
-        {"accounts": list(balances), "balances": list(balances.values()), "now": now},
+        {"accounts": db.array(balances), "balances": db.array(balances.values()), "now": now},
     )
 
 

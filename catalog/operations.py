@@ -1,16 +1,15 @@
 """Changes of stock and sales. Each requires a transaction; the flow that calls opens it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 
 from catalog.errors import ProductNotFound
 from catalog.models import Stock
 from shop import db
 
 
-@dataclass(frozen=True, slots=True)
-class Taking:
+class Taking(NamedTuple):
     """Pieces of one product that one order takes or gives back."""
 
     order_id: int
@@ -18,11 +17,9 @@ class Taking:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sale:
-    """Pieces of one product sold on a day of the shop's calendar. `revenue` in minor units."""
+class Sale(NamedTuple):
+    """Pieces of one product that one order sold. `revenue` in minor units."""
 
-    date: date
     product_id: int
     units: int
     revenue: int
@@ -35,11 +32,13 @@ def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
 
     Transaction: requires one.  Locks: Stock by id.
     """
-    rows = (
-        Stock.objects.filter(product__any=set(product_ids))
-        .order_by("pk")
-        .select_for_update(of=("self",), no_key=True)
-        .values_list("product_id", "available", "product__is_hidden")
+    rows = db.rows(
+        """
+        SELECT product_id, available, is_hidden
+        FROM catalog_stock JOIN catalog_product ON catalog_product.id = product_id
+        WHERE product_id = ANY(%s::bigint[]) ORDER BY product_id FOR NO KEY UPDATE OF catalog_stock
+        """,
+        [db.array(set(product_ids))],
     )
     return {product_id: available for product_id, available, is_hidden in rows if not is_hidden}
 
@@ -88,9 +87,9 @@ def _move(kind: str, sign: int, takings: Sequence[Taking], *, now: datetime) -> 
         {
             "kind": kind,
             "now": now,
-            "orders": [taking.order_id for taking in takings],
-            "products": [taking.product_id for taking in takings],
-            "deltas": [sign * taking.quantity for taking in takings],
+            "orders": db.array(taking.order_id for taking in takings),
+            "products": db.array(taking.product_id for taking in takings),
+            "deltas": db.array(sign * taking.quantity for taking in takings),
         },
     )
 
@@ -133,9 +132,9 @@ def open_stock(*, product_id: int) -> None:
 
 
 @db.transaction_required
-def record_sales(sales: Sequence[Sale]) -> None:
+def record_sales(sales: Sequence[Sale], *, date: date) -> None:
     """
-    Add units and revenue to each product's day.
+    Add units and revenue to each product's day, a date of the shop's calendar.
 
     Transaction: requires one.  Locks: DailySales by date and product, the last in Note [Lock order].
     """
@@ -144,43 +143,43 @@ def record_sales(sales: Sequence[Sale]) -> None:
     db.rows(
         """
         INSERT INTO catalog_dailysales (date, product_id, units, revenue)
-        SELECT date, product_id, sum(units), sum(revenue)
-        FROM unnest(%(dates)s::date[], %(products)s::bigint[], %(units)s::bigint[], %(revenues)s::bigint[])
-             AS given (date, product_id, units, revenue)
-        GROUP BY date, product_id ORDER BY date, product_id
+        SELECT %(date)s::date, product_id, sum(units), sum(revenue)
+        FROM unnest(%(products)s::bigint[], %(units)s::bigint[], %(revenues)s::bigint[])
+             AS given (product_id, units, revenue)
+        GROUP BY product_id ORDER BY product_id
         ON CONFLICT (date, product_id) DO UPDATE
         SET units = catalog_dailysales.units + excluded.units, revenue = catalog_dailysales.revenue + excluded.revenue
         """,
-        _columns(sales),
+        _columns(sales, date),
     )
 
 
 @db.transaction_required
-def withdraw_sales(sales: Sequence[Sale]) -> None:
+def withdraw_sales(sales: Sequence[Sale], *, date: date) -> None:
     """Take a cancelled order's units out of their day again; else like `record_sales`. Transaction: requires one."""
     db.rows(
         """
         WITH given AS (
-            SELECT * FROM unnest(%(dates)s::date[], %(products)s::bigint[], %(units)s::bigint[], %(revenues)s::bigint[])
-                          AS given (date, product_id, units, revenue)
+            SELECT * FROM unnest(%(products)s::bigint[], %(units)s::bigint[], %(revenues)s::bigint[])
+                          AS given (product_id, units, revenue)
         ), locked AS MATERIALIZED (
-            SELECT id, given.units, given.revenue FROM catalog_dailysales JOIN given USING (date, product_id)
-            ORDER BY date, product_id FOR NO KEY UPDATE OF catalog_dailysales
+            SELECT id, given.units, given.revenue FROM catalog_dailysales JOIN given USING (product_id)
+            WHERE date = %(date)s ORDER BY product_id FOR NO KEY UPDATE OF catalog_dailysales
         )
         UPDATE catalog_dailysales
         SET units = catalog_dailysales.units - locked.units, revenue = catalog_dailysales.revenue - locked.revenue
         FROM locked WHERE catalog_dailysales.id = locked.id
         """,
-        _columns(sales),
+        _columns(sales, date),
     )
 
 
-def _columns(sales: Sequence[Sale]) -> dict[str, list[object]]:
+def _columns(sales: Sequence[Sale], date: date) -> dict[str, object]:
     return {
-        "dates": [sale.date for sale in sales],
-        "products": [sale.product_id for sale in sales],
-        "units": [sale.units for sale in sales],
-        "revenues": [sale.revenue for sale in sales],
+        "date": date,
+        "products": db.array(sale.product_id for sale in sales),
+        "units": db.array(sale.units for sale in sales),
+        "revenues": db.array(sale.revenue for sale in sales),
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -151,7 +151,7 @@ def _split_by_claim(
     waiting = [
         order
         for order in orders
-        if order.issuance_id is not None and order.issuance_id not in held and order.created_at > oldest
+        if order.created_at is not None and order.issuance_id not in held and order.created_at > oldest
     ]
     waiting_ids = set(operations.ids_of(waiting))
     return [order for order in orders if order.order_id not in waiting_ids], waiting
@@ -190,7 +190,7 @@ def take_payments(*, claim: pipeline.Claim, now: datetime) -> None:
         balance.record_payments(_payments(decision.granted, wallets, after), now=now)
         operations.advance(operations.ids_of(decision.granted), to=Status.PAID, now=now)
         _refuse(decision.refused)
-        catalog.record_sales(_sales(decision.granted, now))
+        catalog.record_sales(_sales(decision.granted), date=_day(now))
 
 
 def _payments(
@@ -264,7 +264,7 @@ def _give_everything_back(claimed: Claimed, *, now: datetime) -> None:
         balance.record_refunds([refund], now=now)
     coupons.give_back(_uses([order]), now=now)
     catalog.give_stock_back(_takings([order]), now=now)
-    catalog.withdraw_sales(_sales([order], queries.get_settled_at(order.order_id)))
+    catalog.withdraw_sales(_sales([order]), date=_day(queries.get_settled_at(order.order_id)))
 
 
 def _uses(orders: Iterable[Claimed]) -> list[tuple[int, int]]:
@@ -275,6 +275,10 @@ def _takings(orders: Iterable[Claimed]) -> list[Taking]:
     return [Taking(order.order_id, line.product_id, line.quantity) for order in orders for line in order.lines]
 
 
-def _sales(orders: Iterable[Claimed], paid_at: datetime) -> list[Sale]:
-    day = paid_at.astimezone(ZoneInfo(settings.SHOP_TIME_ZONE)).date()
-    return [Sale(day, line.product_id, line.quantity, line.amount) for order in orders for line in order.lines]
+def _sales(orders: Iterable[Claimed]) -> list[Sale]:
+    return [Sale(line.product_id, line.quantity, line.amount) for order in orders for line in order.lines]
+
+
+def _day(paid_at: datetime) -> date:
+    """Return the day of the shop's calendar."""
+    return paid_at.astimezone(ZoneInfo(settings.SHOP_TIME_ZONE)).date()

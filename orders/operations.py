@@ -1,17 +1,16 @@
 """Changes of orders. Each requires a transaction; the flow that calls opens it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from orders import queries
 from orders.allocation import Claimed, WantedLine
-from orders.models import Order, OrderLine
+from orders.models import Order
 from orders.pricing import PricedLine, subtotal
 from orders.states import SETTLED, Status, sources
 from shop import db, pipeline
 
-CLAIMED = ("pk", "user_id", "subtotal", "total", "issuance_id", "status", "refusal", "created_at")
+CLAIMED = ("id", "user_id", "subtotal", "total", "issuance_id", "status", "refusal", "created_at")
 
 
 @db.transaction_required
@@ -63,12 +62,13 @@ def claim_orders(stage: str, stage_status: Status | None, claim: pipeline.Claim)
     Several batches of one stage cannot interleave: see `pipeline.lock_stage`.
     """
     pipeline.lock_stage(stage)
-    rows = (
-        Order.objects.filter(queries.waiting(stage_status=stage_status))
-        .exclude(pk__in=claim.skip)
-        .order_by("pk")
-        .select_for_update(skip_locked=True, no_key=True)
-        .values_list(*CLAIMED)[: claim.limit]
+    rows = db.rows(
+        f"""
+        SELECT id, user_id, subtotal, total, issuance_id, status, refusal,
+               CASE WHEN issuance_id IS NOT NULL THEN created_at END
+        {queries.waiting(stage_status)} LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+        """,
+        {"skip": db.array(claim.skip), "limit": claim.limit},
     )
     orders = [Claimed(*row) for row in rows]
     claim.taken.extend(order.order_id for order in orders)
@@ -86,10 +86,16 @@ def lock_order(order_id: int, *, user_id: int | None) -> Claimed | None:
 def with_lines(orders: Sequence[Claimed]) -> list[Claimed]:
     """Return the claimed orders with their lines, read in one statement. Lines never change."""
     lines: dict[int, list[WantedLine]] = {order.order_id: [] for order in orders}
-    rows = OrderLine.objects.filter(order__any=lines).values_list("order_id", "product_id", "quantity", "unit_price")
-    for order_id, product_id, quantity, unit_price in rows:
-        lines[order_id].append(WantedLine(product_id, quantity, quantity * unit_price))
-    return [replace(order, lines=tuple(lines[order.order_id])) for order in orders]
+    rows = db.rows(
+        """
+        SELECT order_id, product_id, quantity, quantity * unit_price FROM orders_orderline
+        WHERE order_id = ANY(%s::bigint[])
+        """,
+        [db.array(lines)],
+    )
+    for order_id, *line in rows:
+        lines[order_id].append(WantedLine(*line))
+    return [order._replace(lines=tuple(lines[order.order_id])) for order in orders]
 
 
 @db.transaction_required
@@ -106,7 +112,7 @@ def advance(order_ids: Collection[int], *, to: Status, now: datetime, reason: st
         """
         WITH moved AS (
             UPDATE orders_order SET status = %(to)s, settled_at = CASE WHEN %(settled)s THEN %(now)s::timestamptz END
-            WHERE id = ANY(%(ids)s) AND status = ANY(%(sources)s) RETURNING id
+            WHERE id = ANY(%(ids)s::bigint[]) AND status = ANY(%(sources)s) RETURNING id
         )
         INSERT INTO orders_orderhistory (order_id, status, at, reason)
         SELECT id, %(to)s, %(now)s, %(reason)s FROM moved ORDER BY id RETURNING order_id
@@ -116,7 +122,7 @@ def advance(order_ids: Collection[int], *, to: Status, now: datetime, reason: st
             "settled": to in SETTLED,
             "now": now,
             "reason": reason,
-            "ids": list(order_ids),
+            "ids": db.array(order_ids),
             "sources": [source.value for source in sources(to)],
         },
     )
@@ -144,7 +150,7 @@ def fail(refused: Mapping[int, str], *, now: datetime) -> None:
         SELECT id, 'failed', %(now)s, code FROM moved ORDER BY id RETURNING order_id
         """,
         {
-            "ids": list(refused),
+            "ids": db.array(refused),
             "codes": list(refused.values()),
             "now": now,
             "sources": [source.value for source in sources(Status.FAILED)],
@@ -167,7 +173,7 @@ def refuse(refused: Mapping[int, str]) -> None:
             UPDATE orders_order SET refusal = given.code
             FROM unnest(%(ids)s::bigint[], %(codes)s::text[]) AS given (id, code) WHERE orders_order.id = given.id
             """,
-            {"ids": list(refused), "codes": list(refused.values())},
+            {"ids": db.array(refused), "codes": list(refused.values())},
         )
 
 
@@ -185,7 +191,7 @@ def apply_discounts(discounts: Mapping[int, int]) -> None:
             FROM unnest(%(ids)s::bigint[], %(discounts)s::bigint[]) AS given (id, discount)
             WHERE orders_order.id = given.id
             """,
-            {"ids": list(discounts), "discounts": list(discounts.values())},
+            {"ids": db.array(discounts), "discounts": db.array(discounts.values())},
         )
 
 

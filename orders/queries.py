@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
 
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderHistory, OrderLine
@@ -104,17 +103,19 @@ def _order(row: dict[str, Any], lines: list[dict[str, Any]], history: list[dict[
     }
 
 
-def waiting(*, stage_status: Status | None) -> Q:
-    """Return the condition of the orders a stage may claim; None stands for `release`."""
-    if stage_status is None:
-        return Q(status__in=UNSETTLED) & ~Q(refusal="")
-    return Q(status=stage_status, refusal="")
+def waiting(status: Status | None) -> str:
+    """Return which orders a stage may claim, as the rest of a statement: WHERE, ORDER; None stands for `release`."""
+    if status is None:
+        condition = f"status IN ({', '.join(repr(state.value) for state in UNSETTLED)}) AND refusal <> ''"
+    else:
+        condition = f"status = {status.value!r} AND refusal = ''"
+    return f"FROM orders_order WHERE {condition} AND id <> ALL(%(skip)s::bigint[]) ORDER BY id"
 
 
 def first_waiting(status: Status | None, *, skip: list[int]) -> int | None:
     """Return the order a stage would claim first; `status` None stands for `release`."""
-    rows = Order.objects.filter(waiting(stage_status=status)).exclude(pk__in=skip).order_by("pk")
-    return rows.values_list("pk", flat=True).first()
+    found = db.rows(f"SELECT id {waiting(status)} LIMIT 1", {"skip": db.array(skip)})
+    return found[0][0] if found else None
 
 
 def is_any_unsettled() -> bool:

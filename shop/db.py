@@ -12,7 +12,7 @@ Two transactions that follow it cannot wait for each other in a circle. `shop.te
 and fails on a pair against it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -107,6 +107,11 @@ def rows(sql: str, params: Mapping[str, Any] | list[Any] | tuple[Any, ...] = ())
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
+
+
+def array(numbers: Iterable[int]) -> str:
+    """Return a parameter for `%s::bigint[]`: psycopg takes ten times as long over a list of integers."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def advisory_key(name: str) -> int:

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.db.models import BigAutoField, BigIntegerField, ForeignKey, Lookup
 
+from shop import db
+
 
 @BigIntegerField.register_lookup
 @BigAutoField.register_lookup
@@ -20,4 +22,4 @@ class OneOf(Lookup):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, params = self.process_lhs(compiler, connection)
-        return f"{left} = ANY(%s)", (*params, list(self.rhs))
+        return f"{left} = ANY(%s::bigint[])", (*params, db.array(self.rhs))

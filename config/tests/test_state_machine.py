@@ -293,8 +293,11 @@ def test_shop_does_what_its_model_does():
 
 def newest_first(stage: str, stage_status: Any, claim: pipeline.Claim) -> Any:
     """Claim the latest orders instead of the first."""
-    found = Order.objects.filter(waiting(stage_status=stage_status)).order_by("-pk")
-    rows = list(found.select_for_update(no_key=True).values_list(*orders.operations.CLAIMED)[: claim.limit])
+    columns = ", ".join(orders.operations.CLAIMED)
+    rows = db.rows(
+        f"SELECT {columns} {waiting(stage_status)} DESC LIMIT %(limit)s FOR NO KEY UPDATE",
+        {"skip": db.array(claim.skip), "limit": claim.limit},
+    )
     claim.taken.extend(row[0] for row in rows)
     return [orders.operations.Claimed(*row) for row in rows]
 

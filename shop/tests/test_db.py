@@ -95,3 +95,8 @@ def test_advisory_keys_are_stable_signed_and_apart():
     assert len(keys) == 1_000
     assert min(keys) < 0 < max(keys)
     assert all(-(2**63) <= key < 2**63 for key in keys)
+
+
+@pytest.mark.parametrize("numbers", [[], [7], [0, -1, 2**63 - 1, -(2**63)]])
+def test_array_arrives_as_it_was_sent(numbers):
+    assert db.rows("SELECT %s::bigint[]", [db.array(iter(numbers))]) == [(numbers,)]
