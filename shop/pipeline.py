@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from shop import db, wakeups
@@ -84,10 +83,10 @@ def drain(stage: Stage) -> int:
     total = 0
     deadline = time.monotonic() + RUN_SECONDS
     while True:
-        with _sole_drainer(stage.name) as is_sole:
-            if not is_sole:
+        with _turn_of(stage.name) as turn:
+            if not turn.is_ours:
                 return total
-            claimed, is_empty = _run_batches(stage, deadline)
+            claimed, is_empty = _run_batches(stage, turn, deadline)
         total += claimed
         # A wake-up may have bounced off while we held the lock; it left its flag, because only the holder clears it.
         if is_empty and not wakeups.is_flag_set(stage.name):
@@ -108,53 +107,40 @@ def _hand_over(stage: Stage) -> None:
     wakeups.publish(stage.name)
 
 
-@contextmanager
-def _sole_drainer(name: str) -> Iterator[bool]:
-    """Try to become the stage's one drainer. A session lock: it ends with the connection, so a crash frees it."""
-    key = db.advisory_key(f"drain/{name}")
-    is_sole: bool = db.rows("SELECT pg_try_advisory_lock(%s)", [key])[0][0]
-    try:
-        yield is_sole
-    finally:
-        if is_sole:
-            db.rows("SELECT pg_advisory_unlock(%s)", [key])
-
-
-def _run_batches(stage: Stage, deadline: float) -> tuple[int, bool]:
+def _run_batches(stage: Stage, turn: "_Turn", deadline: float) -> tuple[int, bool]:
     """
     Run batches, smaller after a failure and growing again, and note the run so that a crash in it is seen.
 
     Return how many items were claimed, and whether that was all there is to do now.
     """
-    wakeups.clear_flag(stage.name)
-    if not _is_anything_waiting(stage):
+    wakeups.clear_flag(stage.name)  # before the first look: what commits from now on wakes the stage again
+    if not _is_anything_waiting(stage, turn.parked):
         return 0, True
-    total, size = 0, _first_size(stage)
-    put_off: list[int] = []
+    total, size = 0, _first_size(stage, turn)
     is_done = False
     while not is_done and time.monotonic() < deadline:
-        wakeups.clear_flag(stage.name)  # before the claim: what commits from now on wakes the stage again
-        _note_run(stage.name, size)
-        claim = Claim(limit=size, skip=list_parked_ids(stage.name) + put_off)
+        turn.note_run(size)
+        claim = Claim(limit=size, skip=turn.parked)
         error = _run(stage, claim)
-        put_off += claim.put_off
         if error is None:
+            turn.note_passed(claim)
             total += len(claim.taken)
+            # Not only at the end: then the next stage, in another process, works on one batch while we make the next.
+            wakeups.publish(*stage.then if len(claim.taken) > len(claim.put_off) else ())
             is_done = len(claim.taken) < size
             size = min(size * 2, settings.BATCH_SIZE)
         elif isinstance(error, (*db.TROUBLE, Busy)) or not claim.taken:
             is_done = True  # a lock, a time-out, a lost database, no item to blame: the next wake-up tries again
         else:
-            size = _after_failure(stage, claim, error)
-    _note_end(stage.name)
-    wakeups.publish(*stage.then if total else ())
+            size = _after_failure(stage, turn, claim, error)
+    turn.is_over = True
     return total, is_done
 
 
-def _is_anything_waiting(stage: Stage) -> bool:
+def _is_anything_waiting(stage: Stage, parked: list[int]) -> bool:
     """Look before anything is written: most wake-ups of a busy shop find their work done by the one before."""
     try:
-        return stage.first_waiting(skip=list_parked_ids(stage.name)) is not None
+        return stage.first_waiting(skip=parked) is not None
     except Busy as error:  # Redis is away and nobody's item is to blame
         log.warning("stage_not_readable", stage=stage.name, error=repr(error))
         return False
@@ -166,23 +152,100 @@ def _run(stage: Stage, claim: Claim) -> Exception | None:
     except Exception as error:  # noqa: BLE001 - any item may fail in any way; it must not stop the line
         log.warning("batch_failed", stage=stage.name, items=len(claim.taken), error=repr(error))
         return error
-    _unpark(stage.name, claim.taken)
     return None
 
 
-def _after_failure(stage: Stage, claim: Claim, error: Exception) -> int:
+def _after_failure(stage: Stage, turn: "_Turn", claim: Claim, error: Exception) -> int:
     """Park an item that failed alone; else return half the batch, to find it."""
     # What fails after its commit (a time limit) is through: nobody would claim it again and so unpark it.
     if len(claim.taken) == 1 and stage.first_waiting(skip=claim.skip) == claim.taken[0]:
         park(stage.name, claim.taken[0], repr(error), now=timezone.now())
+        turn.parked += claim.taken
     return max(1, len(claim.taken) // 2)
+
+
+# --- a stage's turn -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Turn:
+    """
+    The right to be a stage's one drainer, and what the runner must know and write down for it.
+
+    Trickling orders make a batch of a few rows, so what surrounds a batch is most of its cost: one statement begins a
+    turn and reads all that is known of the stage, one ends it, and a run is noted when its size changes.
+    """
+
+    name: str
+    is_ours: bool
+    parked: list[int]  # not to be claimed in this turn
+    due: list[int]  # parked once, free again
+    left_behind: StageRun | None  # a run that nobody ended
+    is_over: bool = False
+    noted_size: int = 0
+
+    def note_run(self, size: int) -> None:
+        """Record that batches of this size begin; a row still running when the next turn begins is a dead process."""
+        if size != self.noted_size:
+            _note_run(self.name, size)
+            self.noted_size = size
+
+    def note_passed(self, claim: Claim) -> None:
+        """Leave alone what was put off, and forget that items were once parked: they went through."""
+        self.parked += claim.put_off
+        if passed := set(self.due).intersection(claim.taken):
+            ParkedItem.objects.filter(stage=self.name, item_id__in=passed).delete()
+
+
+@contextmanager
+def _turn_of(name: str) -> Iterator[_Turn]:
+    """Try to become the stage's one drainer. A session lock: it ends with the connection, so a crash frees it."""
+    turn = _begin_turn(name)
+    try:
+        yield turn
+    finally:
+        if turn.is_ours:
+            _end_turn(turn)
+
+
+def _begin_turn(name: str) -> _Turn:
+    # What is read may be older than the lock by a moment, in which the drainer before us parked an item: we would try
+    # it once too often. Accepted.
+    is_ours, parked, due, *run = db.rows(
+        """
+        SELECT pg_try_advisory_lock(%(key)s),
+               ARRAY(SELECT item_id FROM shop_parkeditem
+                     WHERE stage = %(stage)s AND (parked_until IS NULL OR parked_until > now())),
+               ARRAY(SELECT item_id FROM shop_parkeditem WHERE stage = %(stage)s AND parked_until <= now()),
+               run.size, run.crashes, run.owner
+        FROM (VALUES (true)) AS running (is_running)
+        LEFT JOIN shop_stagerun AS run ON run.is_running = running.is_running AND run.stage = %(stage)s
+        """,
+        {"key": db.advisory_key(f"drain/{name}"), "stage": name},
+    )[0]
+    size, crashes, owner = run
+    left_behind = None if size is None else StageRun(stage=name, size=size, crashes=crashes, owner=owner)
+    return _Turn(name, is_ours, parked, due, left_behind)
+
+
+def _end_turn(turn: _Turn) -> None:
+    """Note the run's end, then let the lock go: in this order, else the next drainer's note would be wiped out."""
+    db.rows(
+        """
+        WITH off AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), ended AS (
+            UPDATE shop_stagerun SET is_running = false, crashes = 0 FROM off WHERE stage = %(stage)s AND %(is_over)s
+            RETURNING 1
+        )
+        SELECT pg_advisory_unlock(%(key)s) FROM (SELECT count(*) FROM ended) AS first
+        """,
+        {"key": db.advisory_key(f"drain/{turn.name}"), "stage": turn.name, "is_over": turn.is_over},
+    )
 
 
 # --- what a dead process leaves behind ------------------------------------------------------------------------------
 
 
 def _note_run(name: str, size: int) -> None:
-    """Record that a batch begins. The sole drainer writes it, so a row still running at its start is a dead process."""
     # Both notes guard against dead processes, not dead servers: each is one statement whose commit waits for no disk.
     db.rows(
         """
@@ -196,32 +259,23 @@ def _note_run(name: str, size: int) -> None:
     )
 
 
-def _note_end(name: str) -> None:
-    db.rows(
-        """
-        WITH off AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-        UPDATE shop_stagerun SET is_running = false, crashes = 0 FROM off WHERE stage = %s
-        """,
-        [name],
-    )
-
-
-def _first_size(stage: Stage) -> int:
+def _first_size(stage: Stage, turn: _Turn) -> int:
     """
     Return the batch size to begin with: one after a process died in this stage, else the full one.
 
     A row that kills its process is rolled back and first in order again; at size one and after three deaths it can
     only be the first waiting item, which is parked.
     """
-    run = StageRun.objects.filter(stage=stage.name, is_running=True).first()
+    run = turn.left_behind
     if run is None or _is_alive(run.owner):
         return settings.BATCH_SIZE
     crashes = run.crashes + 1 if run.size == 1 else 0
     log.warning("process_died_in_batch", stage=stage.name, size=run.size, crashes=crashes)
     if crashes >= CRASHES_BEFORE_PARKING:
-        item_id = stage.first_waiting(skip=list_parked_ids(stage.name))
+        item_id = stage.first_waiting(skip=turn.parked)
         if item_id is not None:
             park(stage.name, item_id, "its process died each time", now=timezone.now(), for_good=True)
+            turn.parked.append(item_id)
         crashes = 0
     StageRun.objects.filter(stage=stage.name).update(crashes=crashes)
     return 1
@@ -252,12 +306,6 @@ def _is_alive(owner: str) -> bool:
 # --- items set aside ------------------------------------------------------------------------------------------------
 
 
-def list_parked_ids(name: str) -> list[int]:
-    """Return the items of a stage that are not to be claimed now."""
-    waiting = Q(parked_until__isnull=True) | Q(parked_until__gt=timezone.now())
-    return list(ParkedItem.objects.filter(waiting, stage=name).values_list("item_id", flat=True))
-
-
 def park(name: str, item_id: int, error: str, *, now: datetime, for_good: bool = False) -> None:
     """Set an item aside: for 2, 4, 8 ... 300 s; after five tries, or `for_good`, until a person retries it."""
     item, _created = ParkedItem.objects.get_or_create(
@@ -269,12 +317,6 @@ def park(name: str, item_id: int, error: str, *, now: datetime, for_good: bool =
     item.last_error, item.updated_at = error[:2_000], now
     item.save()
     log.error("item_parked", stage=name, item_id=item_id, attempts=item.attempts, error=error)
-
-
-def _unpark(name: str, item_ids: list[int]) -> None:
-    """Forget that these items were once parked: they went through."""
-    if item_ids and ParkedItem.objects.filter(stage=name).exists():
-        ParkedItem.objects.filter(stage=name, item_id__in=item_ids).delete()
 
 
 def retry_parked(*, parked_ids: list[int]) -> int:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 import balance.flows
@@ -24,7 +25,7 @@ from orders.pricing import LineRequest
 from shop import db, pipeline
 from shop.idempotency import Key
 from shop.invariants import audit
-from shop.models import User
+from shop.models import ParkedItem, User
 from shop.registry import on_signup
 
 STAGES = (coupons.tasks.RECORD_CLAIMS, *orders.tasks.STAGES)
@@ -123,6 +124,12 @@ def settle() -> None:
     """Do what the workers would do until nothing is under way."""
     for stage in STAGES:
         pipeline.drain(stage)
+
+
+def parked_ids(stage: pipeline.Stage) -> list[int]:
+    """Return the items of a stage that are not to be claimed now."""
+    waiting = Q(parked_until__isnull=True) | Q(parked_until__gt=timezone.now())
+    return list(ParkedItem.objects.filter(waiting, stage=stage.name).values_list("item_id", flat=True))
 
 
 def assert_sound() -> None:

@@ -3,7 +3,17 @@
 import pytest
 from django.utils import timezone
 
-from config.tests.building import assert_sound, claim, everything, issued, make_campaign, make_user, run, settle
+from config.tests.building import (
+    assert_sound,
+    claim,
+    everything,
+    issued,
+    make_campaign,
+    make_user,
+    parked_ids,
+    run,
+    settle,
+)
 from coupons import flows, gate, operations
 from coupons.models import Issuance
 from coupons.operations import Place
@@ -161,7 +171,7 @@ def test_claim_that_cannot_be_recorded_is_parked_and_the_others_are_recorded(mon
         patched.setattr(operations, "record_places", record_places)
         pipeline.drain(RECORD_CLAIMS)
     assert issued(campaign_id) == 4
-    assert pipeline.list_parked_ids(RECORD_CLAIMS.name) == [claims[2].issuance_id]
+    assert parked_ids(RECORD_CLAIMS) == [claims[2].issuance_id]
     assert RECORD_CLAIMS.first_waiting(skip=[]) == claims[2].issuance_id
     assert RECORD_CLAIMS.first_waiting(skip=[claims[2].issuance_id]) is None
     assert record(skip=[claims[2].issuance_id]) == []
@@ -169,7 +179,7 @@ def test_claim_that_cannot_be_recorded_is_parked_and_the_others_are_recorded(mon
     settle()
     assert issued(campaign_id) == 5
     assert Issuance.objects.get(pk=claims[2].issuance_id).position == 5
-    assert pipeline.list_parked_ids(RECORD_CLAIMS.name) == []
+    assert parked_ids(RECORD_CLAIMS) == []
 
 
 def test_skipped_claims_do_not_use_up_the_limit():

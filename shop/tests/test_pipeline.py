@@ -14,6 +14,7 @@ from config.tests.building import (
     assert_sound,
     make_product,
     make_user,
+    parked_ids,
     place,
     settle,
     status,
@@ -110,7 +111,7 @@ def test_parked_order_is_tried_alone_again_with_growing_pauses_and_then_waits_fo
         item = ParkedItem.objects.get()
         assert (item.attempts, item.last_error) == (attempt, "ValueError('again')")
         pauses.append(round((item.parked_until - began).total_seconds()) if item.parked_until else None)
-        assert pipeline.list_parked_ids(NAME) == [bad]
+        assert parked_ids(RESERVE_STOCK) == [bad]
         assert pipeline.drain(RESERVE_STOCK) == 0
         if attempt < 5:
             make_due()
