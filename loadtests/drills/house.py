@@ -19,8 +19,10 @@ import psycopg
 import redis
 
 from loadtests.client import Client, NoAnswer
+from loadtests.drills import disk
 from loadtests.drills.background import Background
 from loadtests.drills.engines import Engine, own_postgres, own_valkey
+from loadtests.drills.errors import CannotDrill
 from loadtests.drills.traffic import Cast
 from shop.local import ports, processes
 
@@ -32,10 +34,6 @@ CUSTOMERS, PRODUCTS = 40, 30
 CAMPAIGNS = (25, 5_000)  # places: one campaign that sells out, one that does not
 PLENTY = 200_000_000  # won in each wallet and pieces of each product: no order of a drill fails for want of either
 OUTSIDE_CONNECTIONS = 60
-
-
-class CannotDrill(Exception):
-    """The shop of the drill could not be brought up; the message says where its log is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +52,7 @@ class House:
         self.plan, self.directory, self.background, self.serves = plan, directory, background, serves
         self.data_dir = directory / "shop"
         self.log, self._said = directory / "up.log", directory / "up.out"
+        self._disk = directory / "disk"
         self.postgres: Engine | None = None
         self.valkey: Engine | None = None
         self.base_url = f"http://127.0.0.1:{ports.free_port()}"
@@ -65,7 +64,7 @@ class House:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Bring the shop up and fill it. Raises CannotDrill, CannotStart."""
+        """Bring the shop up and fill it. Raises CannotDrill, CannotStart, NotPossible."""
         self.directory.chmod(0o755)  # the engines' account must pass
         if self.plan.is_outside:
             self._start_engines()
@@ -85,8 +84,9 @@ class House:
         self._fill()
 
     def _start_engines(self) -> None:
-        disk = self.directory / "disk"
-        data = disk / "postgres" if self.plan.on_small_disk else self.directory / "postgres"
+        if self.plan.on_small_disk:
+            disk.mount(self._disk)
+        data = (self._disk if self.plan.on_small_disk else self.directory) / "postgres"
         self.postgres = own_postgres(data, self.background, max_connections=OUTSIDE_CONNECTIONS)
         self.valkey = own_valkey(self.directory / "valkey", self.background)
         self.postgres.start()
@@ -109,6 +109,7 @@ class House:
         for engine in (self.postgres, self.valkey):
             if engine is not None:
                 engine.close()
+        disk.unmount(self._disk)
 
     @property
     def is_well(self) -> bool:
@@ -136,13 +137,24 @@ class House:
     @property
     def database_url(self) -> str:
         """The server itself, past the proxy."""
-        return str(self.postgres.url if self.postgres else self.services["DATABASE_URL"])
+        if self.postgres:
+            return self.postgres.url
+        services = self.services  # the owner's address where the shop has roles: a drill pulls at everything
+        return str(services.get("SHOP_OWNER_DATABASE_URL") or services["DATABASE_URL"])
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """Open a connection of the drill's own."""
         return psycopg.connect(
             self.database_url, autocommit=True, connect_timeout=2, application_name="drill", **options
         )
+
+    def answers(self) -> bool:
+        """Say whether PostgreSQL answers."""
+        try:
+            with self.connect() as connection:
+                return connection.execute("SELECT 1").fetchone() == (1,)
+        except psycopg.OperationalError:
+            return False
 
     def redis(self, database: int) -> redis.Redis:
         """Return a client past the proxy: 0 the broker's database, 1 the gate's, 2 the cache's."""

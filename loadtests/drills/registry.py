@@ -16,10 +16,6 @@ from loadtests.drills.proxy import Proxy
 from loadtests.drills.traffic import Cast, Op
 
 
-class NotPossible(Exception):
-    """This machine does not allow the fault; the message says why. The drill is skipped, not passed."""
-
-
 @dataclass(slots=True)
 class Event:
     """Something that happened at second `at`; `key` names its text, `values` stand in it."""
@@ -43,6 +39,7 @@ class Scene:
     crowds: list[Future[None]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     proofs: list[Event] = field(default_factory=list)
+    extra_ops: int = 0
 
     def note(self, key: str, **values: object) -> None:
         """Put something on the timeline."""

@@ -17,10 +17,11 @@ from loadtests.drills import checks, facts, judge, times, traffic
 from loadtests.drills.background import Background
 from loadtests.drills.clock import Clock
 from loadtests.drills.customers import Customers
+from loadtests.drills.errors import NotPossible
 from loadtests.drills.house import House
 from loadtests.drills.incident import Incident, Pace
 from loadtests.drills.proxy import Proxy
-from loadtests.drills.registry import Drill, NotPossible, Scene
+from loadtests.drills.registry import Drill, Scene
 from loadtests.drills.times import Times
 from loadtests.drills.watch import UNSETTLED, Watch
 from loadtests.drills.wire import Wire

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from loadtests.drills import checks, runner
 from loadtests.drills.background import Background
-from loadtests.drills.house import CannotDrill, House
+from loadtests.drills.errors import CannotDrill, NotPossible
+from loadtests.drills.house import House
 from loadtests.drills.incident import Incident, Pace
-from loadtests.drills.registry import Drill, NotPossible
+from loadtests.drills.registry import Drill
 from shop.local.errors import CannotStart
 
 Say = Callable[[str], None]

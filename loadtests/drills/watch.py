@@ -23,7 +23,7 @@ EACH_SECONDS = 0.2
 LATE_ORDER_SECONDS = 3.0  # older than this, an order of a quiet shop waits for something
 OLD_HEARTBEAT_SECONDS = 12.0  # beat sends one each 5 s
 TOLD = re.compile(
-    r"ended \(|start again|was sent SIG|exited unexpectedly|Worker exiting|Booting worker|Handling signal"
+    r"ended \(|start again|was sent SIG|exited unexpectedly|exited with|WorkerLost|Worker exiting|Booting worker|Handling signal"
     r"|connection to broker|Connection to broker|died in batch|process_died|terminated by|recovery|ready to accept"
 )
 GAUGE = re.compile(r"^(shop_gauge_up|shop_oldest_unsettled_seconds|shop_worker_heartbeat_age_seconds)(\{.*?\})? (\S+)$")

@@ -1,12 +1,14 @@
 """
 The customers' HTTP client: asyncio, kept-alive connections, this machine only.
 
-A connection that the server closes while a request is on its way to it is no fault of the shop: a GET or a keyed POST
-is then sent once more on a new connection, as browsers do; an unkeyed POST always gets a new connection.
+A kept connection may have been closed by the time a request goes out on it, which is no fault of the shop: a GET or a
+keyed POST is then sent once more on a new connection, as browsers do; an unkeyed POST always gets a new connection. One
+that breaks later than a moment after the request has broken in the middle of it: that is an answer lost.
 """
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,9 @@ class NoAnswer(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+MOMENT_SECONDS = 0.03
 
 
 class _Stale(Exception):
@@ -92,17 +97,18 @@ class Wire:
         head = {"Host": f"{self.host}:{self.port}", "Content-Length": str(len(body))} | dict(headers)
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
         is_reusable = False
+        began = time.monotonic()
         try:
             writer.write("\r\n".join(lines).encode() + body)
             await writer.drain()
             first = await reader.readline()
-            if is_kept and not first:
+            if is_kept and not first and time.monotonic() - began < MOMENT_SECONDS:
                 raise _Stale
             reply = await _read(reader, first)
             is_reusable = reply.headers.get("connection", "").lower() != "close"
             return reply
         except OSError as error:
-            if is_kept:
+            if is_kept and time.monotonic() - began < MOMENT_SECONDS:
                 raise _Stale from error
             raise
         finally:
