@@ -7,11 +7,12 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev run test lint format messages lock
+.PHONY: help setup setup-dev run test lint crash-points format messages lock
 
 help:
 	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
 	@echo "make test   lint and all tests, on engines of their own"
+	@echo "make crash-points  end every flow at each of its points and write docs/crash-points.md"
 	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
 	@echo "make messages  update the Korean catalogue from the sources and compile it"
 
@@ -33,6 +34,10 @@ lint: setup-dev
 	$(RUN) -m mypy .
 	.venv/bin/lint-imports --no-cache --no-logo
 	$(RUN) -W "ignore:Got an error checking a consistent" manage.py makemigrations --check --dry-run
+
+crash-points: setup-dev
+	$(RUN) -m pytest config/tests/test_crash_points.py -m "crash_matrix or not crash_matrix"
+	$(RUN) -m config.tests.crash_report
 
 format: setup-dev
 	$(RUN) -m ruff check --fix .

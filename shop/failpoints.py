@@ -8,8 +8,8 @@ operation called inside hits its own name before it does anything. What stands o
 
 `SHOP_FAILPOINTS` (refused outside tests: `config.env.failpoints`) is `name[:id]=action,…`, and acts each time; or a
 directory in which a file called `name[:id]` holds the action: whoever acts on it removes it first, so it acts once.
-There the file `.hits` gets the name of every point that is passed. With an id a point acts only where that item is
-among those the flow works on. Actions:
+There the file `.hits` gets a line for every point that is passed: its name and the ids the flow works on. A point with
+an id acts only where that id is among them. Actions:
 
     kill      end this process at once, as a crash does
     raise     raise FailpointRaised
@@ -68,6 +68,8 @@ class Failpoints:
 
     def __init__(self, setting: str) -> None:
         self.directory = Path(setting) if setting and "=" not in setting else None
+        if self.directory is not None and not self.directory.is_dir():
+            raise BadFailpoint(f"SHOP_FAILPOINTS: {setting} is no directory and says nothing to do")
         entries = [entry.partition("=") for entry in setting.split(",")] if "=" in setting else []
         self.always = {point.strip(): action.strip() for point, _equals, action in entries}
         for point, action in self.always.items():
@@ -78,7 +80,7 @@ class Failpoints:
         """Pass the point `name`, working on the items `of`."""
         if self.directory is not None:
             with (self.directory / HITS).open("a") as hits:
-                hits.write(f"{name}\n")
+                hits.write(" ".join([name, *map(str, of)]) + "\n")
         for point in (name, *(f"{name}:{item_id}" for item_id in of)):
             action = self.always.get(point) or self._take(point)
             if action:
