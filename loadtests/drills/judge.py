@@ -120,7 +120,9 @@ def _own_balance(entries: Sequence[Entry], ledger: Sequence[LedgerLine]) -> Iter
 
 def _window(read: Entry, own: list[LedgerLine], charges: list[Entry]) -> tuple[int, int]:
     """Return how many lines of the ledger the read must have seen at least, and may have seen at most."""
-    places = {facts.charge_intent(line.user, line.amount): number for number, line in enumerate(own, start=1)}
+    places: dict[str, int] = {}
+    for number, line in enumerate(own, start=1):
+        places.setdefault(facts.charge_intent(line.user, line.amount), number)
     known = [(charge, places[charge.intent]) for charge in charges if charge.intent in places]
     first = max((at for charge, at in known if charge.outcome is Outcome.OK and charge.end < read.start), default=0)
     later = [at for charge, at in known if charge.start > read.end]
