@@ -166,7 +166,8 @@ class Object:
             return value
         for name in value:
             if name not in self.fields:
-                found.add(f"{pointer}/{name[:64]}", "unknown_field", _("Is not a field of this request."))
+                token = name[:64].replace("~", "~0").replace("/", "~1")  # RFC 6901
+                found.add(f"{pointer}/{token}", "unknown_field", _("Is not a field of this request."))
         return {name: self._read_field(name, value, pointer, found) for name in self.fields}
 
     def _read_field(self, name: str, value: dict[str, Any], pointer: str, found: Findings) -> Any:
@@ -310,8 +311,13 @@ Parameter = Number | Choice | Words | Opaque
 
 
 def _pairs(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return names and texts of the query; what is not UTF-8 in it stays as half surrogate pairs."""
     text = request.META.get("QUERY_STRING", "")
-    return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=50) if text else []
+    return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=50) if text else []
+
+
+def _is_readable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_query(request: HttpRequest, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -320,7 +326,7 @@ def read_query(request: HttpRequest, parameters: Mapping[str, Parameter]) -> dic
     values: dict[str, Any] = {name: parameter.default for name, parameter in parameters.items()}
     try:
         pairs = [(name, text) for name, text in _pairs(request) if name in parameters]
-    except ValueError:  # not UTF-8, or too many fields
+    except ValueError:  # too many fields
         found.add("?", "not_readable", _("The query string cannot be read."))
         pairs = []
     texts: dict[str, list[str]] = {}
@@ -329,6 +335,8 @@ def read_query(request: HttpRequest, parameters: Mapping[str, Parameter]) -> dic
     for name, (text, *more) in texts.items():
         if more:
             found.add(f"?{name}", "repeated", _("Must be given once."))
+        elif not _is_readable(text):
+            found.add(f"?{name}", "not_readable", _("The query string cannot be read."))
         else:
             values[name] = parameters[name].parse(text, f"?{name}", found)
     found.raise_if_any()
