@@ -5,7 +5,7 @@ k6 classifies each answer as it comes (k6/lib/outcomes.js); here the counts are 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from loadtests.results import Endpoint, Latency
@@ -45,12 +45,13 @@ def list_endpoints(metrics: Metrics, names: list[str]) -> list[Endpoint]:
 
 def _endpoint(metrics: Metrics, name: str) -> Endpoint:
     counter = f"answers_{name}"
+    counted = _by_kind(metrics, counter)
     return Endpoint(
         name=name,
         requests=count_of(metrics, counter),
-        outcomes=_tagged(metrics, counter, "outcome"),
-        statuses=_tagged(metrics, counter, "status"),
-        codes=_tagged(metrics, counter, "code"),
+        outcomes=_summed(counted, lambda outcome, _status, _code: outcome),
+        statuses=_summed(counted, lambda _outcome, status, _code: status),
+        codes=_summed(counted, lambda _outcome, _status, code: code),
         latency=latency_in(metrics.get(f"latency_{name}", {})),
     )
 
@@ -60,10 +61,24 @@ def count_of(metrics: Metrics, name: str) -> int:
     return int(metrics.get(name, {}).get("count", 0))
 
 
-def _tagged(metrics: Metrics, counter: str, tag: str) -> dict[str, int]:
-    start, end = f"{counter}{{{tag}:", "}"
-    named = {name[len(start) : -len(end)]: count_of(metrics, name) for name in metrics if name.startswith(start)}
-    return {value: count for value, count in named.items() if count}
+def _by_kind(metrics: Metrics, counter: str) -> list[tuple[str, str, str, int]]:
+    """Return (outcome, status, code, count) of every kind k6 counted (k6/lib/outcomes.js)."""
+    start, end = f"{counter}{{kind:", "}"
+    kinds = [name[len(start) : -len(end)] for name in metrics if name.startswith(start)]
+    counted = []
+    for kind in kinds:
+        outcome, status, code = kind.split("/")
+        counted.append((outcome, status, code, count_of(metrics, f"{start}{kind}{end}")))
+    return counted
+
+
+def _summed(counted: list[tuple[str, str, str, int]], part: Callable[[str, str, str], str]) -> dict[str, int]:
+    """Return the counts by one part of their kinds, without what was never seen."""
+    sums: dict[str, int] = {}
+    for outcome, status, code, count in counted:
+        if count and (named := part(outcome, status, code)):
+            sums[named] = sums.get(named, 0) + count
+    return sums
 
 
 def latency_in(values: Mapping[str, float]) -> Latency:

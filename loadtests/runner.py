@@ -64,7 +64,7 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
     log = k6.log()
     endpoints = outcomes.list_endpoints(metrics, list(scenarios.endpoints()))
     orders = ledgers.orders_settled(supplies, since=started_at)
-    claimed = outcomes.count_of(metrics, "answers_coupon{status:202}")
+    claimed = outcomes.count_of(metrics, "answers_coupon{kind:done/202/}")
     coupons = ledgers.coupons_settled(supplies, accepted=claimed, seen=outcomes.claims_seen(log))
     added = ledgers.difference(before, ledgers.read(supplies, metrics_url=shop.metrics_url))
     generator = generator_of(plan, metrics, log=log, exit_code=exit_code)

@@ -1,18 +1,16 @@
 // The numbers of a run: scenarios.json, each of them overridden by the environment variable of its name in capitals
 // (`-e RATE=200 -e DURATION_S=30`, `-e MIX='{"order": 1}'`). Load goes to this machine only: whoever means another one has mistyped.
 
-const BOOK = JSON.parse(open(import.meta.resolve('../scenarios.json')));
-const LOOPBACK = /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/;
+import { SharedArray } from 'k6/data';
 
-export const ENDPOINTS = BOOK.endpoints;
+const LOOPBACK = /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/;
 
 function overridden(name, value) {
   const given = __ENV[name.toUpperCase()];
   return given === undefined || typeof value !== 'number' ? value : Number(given);
 }
 
-function bounded(name, value) {
-  const most = BOOK.limits[name];
+function bounded(name, value, most) {
   if (Number.isNaN(value) || (most !== undefined && !(value > 0 && value <= most))) {
     throw new Error(`${name}=${value}: a number above 0 and at most ${most}`);
   }
@@ -28,25 +26,33 @@ function rangeFrom(first, count) {
   return { first: Number(__ENV[first] || 1), count: Number(__ENV[count] || 1) };
 }
 
-export function planFor(scenario) {
+function read(scenario) {
+  const book = JSON.parse(open(import.meta.resolve('../scenarios.json')));
   const baseUrl = __ENV.BASE_URL || 'http://127.0.0.1:8000';
   if (!LOOPBACK.test(baseUrl)) {
     throw new Error(`refused: ${baseUrl} is not this machine`);
   }
-  const chosen = Object.assign({}, BOOK.defaults, BOOK.scenarios[scenario]);
+  const chosen = Object.assign({}, book.defaults, book.scenarios[scenario]);
   const numbers = {};
   for (const [name, value] of Object.entries(chosen)) {
-    numbers[name] = typeof value === 'number' ? bounded(name, overridden(name, value)) : value;
+    numbers[name] = typeof value === 'number' ? bounded(name, overridden(name, value), book.limits[name]) : value;
   }
+  const mix = given('MIX', chosen.mix);
   return Object.assign(numbers, {
     scenario,
     baseUrl,
-    mix: given('MIX', chosen.mix),
-    objectives: given('OBJECTIVES', Object.assign({}, BOOK.objectives, chosen.objectives)),
+    mix,
+    endpoints: Object.keys(mix),
+    objectives: given('OBJECTIVES', Object.assign({}, book.objectives, chosen.objectives)),
     productRange: rangeFrom('PRODUCT_FIRST', 'PRODUCT_COUNT'),
     couponRange: rangeFrom('COUPON_FIRST', 'COUPON_COUNT'),
     hotCoupon: Number(__ENV.HOT_COUPON || __ENV.COUPON_FIRST || 1),
   });
+}
+
+// The plan is made once and shared: each of a thousand VUs would otherwise read and keep the whole book.
+export function planFor(scenario) {
+  return new SharedArray('plan', () => [read(scenario)])[0];
 }
 
 // The rate over time. A step begins at once (a stage of no length), a ramp takes its seconds.
@@ -59,4 +65,14 @@ export function stagesOf(plan) {
     stages.push({ target, duration: `${stepSeconds}s` });
   }
   return stages;
+}
+
+// How many iterations the stages ask for.
+export function plannedOf(plan) {
+  let from = plan.ramp_s ? 1 : 0;
+  return stagesOf(plan).reduce((total, { target, duration }) => {
+    const held = (parseFloat(duration) * (from || target) + parseFloat(duration) * target) / 2;
+    from = target;
+    return total + held;
+  }, 0);
 }

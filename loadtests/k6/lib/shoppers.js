@@ -4,13 +4,14 @@ import http from 'k6/http';
 import exec from 'k6/execution';
 import { randomSeed } from 'k6';
 import { SharedArray } from 'k6/data';
-import { codeOf, outcomeOf } from './outcomes.js';
-import { record, recordCharge } from './measures.js';
+import { kindOf } from './outcomes.js';
+import { measures } from './measures.js';
 
-http.setResponseCallback(http.expectedStatuses(200, 202, 304, 409, 429, 503));
+http.setResponseCallback(null); // outcomes are classed here; k6's own notion of failure would be one more metric
 
 const users = new SharedArray('users', () => JSON.parse(open(__ENV.TOKENS || import.meta.resolve('../tokens.json'))));
 const SORTS = ['newest', 'newest', 'newest', 'popular', 'popular', 'price', '-price'];
+const ISSUANCE = /"issuance_id":\s*(\d+)/;
 const reported = {};
 const coupons = []; // places this VU's customers hold and have not spent: [{ user, issuanceId }]
 
@@ -23,23 +24,27 @@ function popular(range) {
   return range.first + Math.floor(range.count * Math.random() ** 2);
 }
 
-export function shopper(plan) {
-  function seedOnce() {
-    if (exec.vu.iterationInInstance === 0) randomSeed(plan.seed * 100003 + exec.vu.idInTest);
-  }
+function anyone() {
+  return users[below(users.length)];
+}
 
-  function send(endpoint, method, path, { user, body } = {}) {
-    const headers = { 'X-Request-Start': `t=${(Date.now() / 1000).toFixed(3)}` };
+export function shopper(plan) {
+  const { record, charge } = measures(plan);
+  const timeout = plan.timeout_s * 1000;
+  if (__VU) randomSeed(plan.seed * 100003 + __VU);
+
+  function send(endpoint, method, path, user, body) {
+    const headers = { 'X-Request-Start': `t=${Date.now() / 1000}` };
     if (user) headers.Authorization = `Bearer ${user.access}`;
     if (body) headers['Content-Type'] = 'application/json';
-    if (body && Math.random() < plan.keyed) headers['Idempotency-Key'] = `k6-${exec.vu.idInTest}-${exec.vu.iterationInInstance}-${Date.now()}`;
-    const params = { headers, timeout: `${plan.timeout_s}s`, tags: { name: endpoint } };
-    const response = http.request(method, plan.baseUrl + path, body ? JSON.stringify(body) : null, params);
-    const code = codeOf(response);
-    const outcome = outcomeOf(endpoint, response, code);
-    record(endpoint, response, outcome, code, plan.objectives);
-    if (outcome !== 'done' && outcome !== 'refused') reportOnce(endpoint, response);
-    return outcome === 'done' ? response : null;
+    if (body && Math.random() < plan.keyed) headers['Idempotency-Key'] = `k6-${__VU}-${__ITER}-${Date.now()}`;
+    const response = http.request(method, plan.baseUrl + path, body ? JSON.stringify(body) : null, { headers, timeout });
+    const status = response.status;
+    const kind = kindOf(endpoint, response, status);
+    record(endpoint, response.timings, kind);
+    if (kind.outcome === 'done') return response;
+    if (kind.outcome !== 'refused') reportOnce(endpoint, response);
+    return null;
   }
 
   // The first odd answer of each kind and VU, with its body: a count alone never explained anything.
@@ -52,16 +57,15 @@ export function shopper(plan) {
   }
 
   function claim(user, couponId) {
-    const response = send('coupon', 'POST', '/coupons/issue', { user, body: { coupon_id: couponId } });
+    const response = send('coupon', 'POST', '/coupons/issue', user, { coupon_id: couponId });
     if (!response) return;
-    const issuanceId = response.json('issuance_id');
+    const issuanceId = Number(ISSUANCE.exec(response.body)[1]);
     if (coupons.length < 5) coupons.push({ user, issuanceId });
     if (Math.random() < plan.claim_sample) console.log(`claim ${issuanceId} ${Date.now()}`);
   }
 
   function order(user, items, issuanceId) {
-    const body = issuanceId ? { items, issuance_id: issuanceId } : { items };
-    send('order', 'POST', '/orders', { user, body });
+    send('order', 'POST', '/orders', user, issuanceId ? { items, issuance_id: issuanceId } : { items });
   }
 
   function basket() {
@@ -82,33 +86,32 @@ export function shopper(plan) {
       send('detail', 'GET', `/products/${popular(plan.productRange)}`);
     },
     balance() {
-      const user = users[below(users.length)];
-      send('balance', 'GET', `/balance/${user.user_id}`, { user });
+      const user = anyone();
+      send('balance', 'GET', `/balance/${user.user_id}`, user);
     },
     charge() {
       const amount = 1000 * (1 + below(50));
-      const body = { amount };
-      if (send('charge', 'POST', '/balance/charge', { user: users[below(users.length)], body })) recordCharge(amount);
+      if (send('charge', 'POST', '/balance/charge', anyone(), { amount })) charge(amount);
     },
     coupon() {
       const isHot = plan.couponRange.count === 0 || Math.random() < plan.hot_coupon_share;
-      const id = isHot ? plan.hotCoupon : plan.couponRange.first + below(plan.couponRange.count);
-      claim(users[below(users.length)], id);
+      claim(anyone(), isHot ? plan.hotCoupon : plan.couponRange.first + below(plan.couponRange.count));
     },
     order() {
       const held = Math.random() < plan.coupon_orders ? coupons.pop() : undefined;
-      order(held ? held.user : users[below(users.length)], basket(), held && held.issuanceId);
+      order(held ? held.user : anyone(), basket(), held && held.issuanceId);
     },
   };
 
   const names = Object.keys(plan.mix);
-  const sum = names.reduce((total, name) => total + plan.mix[name], 0);
+  const shares = names.map((name) => plan.mix[name]);
+  const sum = shares.reduce((total, share) => total + share, 0);
 
   function one() {
-    seedOnce();
     let dice = Math.random() * sum;
-    const chosen = names.find((name) => (dice -= plan.mix[name]) < 0) || names[0];
-    acts[chosen]();
+    let place = 0;
+    while (place < names.length - 1 && (dice -= shares[place]) >= 0) place += 1;
+    acts[names[place]]();
   }
 
   // Everyone wants the same coupon and the same product at the same time; each customer comes once.
