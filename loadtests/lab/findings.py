@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from loadtests.lab import strategies
 from loadtests.lab.answers import GAVE_UP, TIMED_OUT
 from loadtests.lab.market import WORKLOADS
 from loadtests.lab.results import Report, Summary
@@ -15,7 +14,12 @@ CLIENT_SHARE = 0.3  # of the CPUs; above it the customers themselves weigh on wh
 
 def findings(report: Report, language: str) -> list[str]:
     """Return the sentences, the comparisons first."""
-    return [*_clean(report, language), *_compared(report, language), *_troubles(report, language)]
+    return [
+        *_clean(report, language),
+        *_compared(report, language),
+        *_troubles(report, language),
+        *_client_bound(report, language),
+    ]
 
 
 def _clean(report: Report, language: str) -> Iterator[str]:
@@ -42,16 +46,15 @@ def _compared(report: Report, language: str) -> Iterator[str]:
 
 
 def _troubles(report: Report, language: str) -> Iterator[str]:
-    cores = report.conditions.get("cores", 1)
     for row in report.summaries:
         short, name = text("short", row.workload, language), text("strategies", row.strategy, language)
-        for key, values in _troubles_of(row, cores):
+        for key, values in _troubles_of(row):
             yield text("sentences", key, language, workload=short, strategy=name, **values)
 
 
-def _troubles_of(row: Summary, cores: int) -> Iterator[tuple[str, dict[str, float]]]:
+def _troubles_of(row: Summary) -> Iterator[tuple[str, dict[str, float]]]:
     timed_out, asked = row.count(TIMED_OUT, GAVE_UP), WORKLOADS[row.workload].orders_per_second
-    settled, client_cores = row.total("settled"), row.middle("client_cores") or 0.0
+    settled = row.total("settled")
     if timed_out:
         yield "timeouts", {"count": timed_out, "sent": row.total("sent")}
     if deadlocks := row.total("deadlocks"):
@@ -62,5 +65,13 @@ def _troubles_of(row: Summary, cores: int) -> Iterator[tuple[str, dict[str, floa
         yield "not_carried", {"rate": row.rate, "asked": asked}
     if settled and row.total("retries") / settled > MANY_RETRIES:
         yield "retries", {"retries": row.total("retries") / settled}
-    if client_cores > CLIENT_SHARE * cores and row.strategy in strategies.SETTLE_LATER:
-        yield "client_bound", {"cores": client_cores, "all": cores}
+
+
+def _client_bound(report: Report, language: str) -> Iterator[str]:
+    """Say where the customers, who share the machine, took much of it."""
+    cores = report.conditions["cores"]
+    for workload in report.workloads:
+        used = [row.middle("client_cores") or 0.0 for row in report.under(workload)]
+        if max(used) > CLIENT_SHARE * cores:
+            values = {"least": min(used), "most": max(used), "all": cores}
+            yield text("sentences", "client_bound", language, workload=text("short", workload, language), **values)

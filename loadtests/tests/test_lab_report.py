@@ -146,6 +146,14 @@ def test_findings_name_who_did_not_keep_up() -> None:
     ]
 
 
+def test_findings_say_when_the_customers_took_much_of_the_machine() -> None:
+    heavy = dataclasses.replace(RUN, said={"paid": 90}, client_cores=0.9)
+    assert findings(reported(heavy), "en")[1:] == [
+        "hot product: the customers' own processes took 0.90 to 0.90 of the 2 CPUs; with customers on another machine "
+        "every strategy that kept them busy could do more."
+    ]
+
+
 # --- the report -----------------------------------------------------------------------------------------------------
 
 
