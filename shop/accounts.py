@@ -9,12 +9,14 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import F
 from django.utils.translation import gettext_noop as _
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from shop import auth, db, throttle
+from shop import auth, db, throttle, trail
 from shop.errors import InvalidCredentials, InvalidToken, NotAllowed, UsernameTaken
 from shop.inputs import Findings, Text
 from shop.models import User
 from shop.registry import on_signup
+from shop.trail import Act
 
 NAME = Text(1, 150)  # API.md "Accounts"; the column's width
 # Django's validators word their refusal at once, in no particular language; ours is worded when it is told.
@@ -138,3 +140,25 @@ def end_sessions(*, user_id: int) -> None:
     A new password and the loss of the account or of staff rights do that by themselves (trigger `user_end_sessions`).
     """
     User.objects.filter(pk=user_id).update(token_generation=F("token_generation") + 1)
+
+
+def sign_out_everywhere(*, user_id: int, reason: str, operator_id: int, now: datetime) -> None:
+    """
+    End a user's sessions by an operator's word, for example after the loss of a phone.
+
+    Transaction: opens one.  Raises: NotAllowed.
+    """
+    with db.transaction():
+        end_sessions(user_id=user_id)
+        trail.record(Act("shop.sign_out", "shop.user", user_id, reason), operator_id=operator_id, now=now)
+
+
+def remove_second_factor(*, user_id: int, reason: str, operator_id: int, now: datetime) -> None:
+    """
+    Let an operator who lost the second factor sign in without it, or set up a new one.
+
+    Transaction: opens one.  Raises: NotAllowed.
+    """
+    with db.transaction():
+        TOTPDevice.objects.filter(user_id=user_id).delete()
+        trail.record(Act("shop.remove_second_factor", "shop.user", user_id, reason), operator_id=operator_id, now=now)

@@ -7,21 +7,25 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from shop import pipeline, registry
+from shop import accounts, pipeline, registry
+from shop.backoffice import second_factor
+from shop.backoffice.confirmations import Confirmation, ReasonForm, confirm
 from shop.backoffice.overview import Card, limited, register_card
-from shop.backoffice.pages import ReadOnlyPage, ShopPage, column, link, money
+from shop.backoffice.pages import ReadOnlyPage, ShopPage, button, column, link, money
 from shop.backoffice.refusals import EXPECTED, explain
 from shop.models import IdempotencyRecord, OperatorAction, ParkedItem, StageRun, User
 
 admin.site.unregister(Group)
-# A refresh token is a credential, so nobody gets to read them; the table also grows with every login.
-admin.site.unregister([OutstandingToken, BlacklistedToken])
+# A refresh token and the key of a second factor are credentials: nobody gets to read them.
+admin.site.unregister([OutstandingToken, BlacklistedToken, TOTPDevice])
 
 
 @admin.register(User)
@@ -43,6 +47,7 @@ class UserPage(ShopPage, UserAdmin):  # type: ignore[type-arg]  # not generic at
         (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         (_("Sessions"), {"fields": ("last_login", "date_joined", "sessions_ended_at")}),
     )
+    actions_detail = ("sign_out", "remove_second_factor")
     grants = ("is_staff", "is_superuser", "groups", "user_permissions")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -60,6 +65,48 @@ class UserPage(ShopPage, UserAdmin):  # type: ignore[type-arg]  # not generic at
         if not change:
             for welcome in registry.on_signup:
                 welcome(user_id=obj.pk, now=obj.date_joined)
+
+    def has_sign_out_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Whoever may edit this user may end what the user has begun."""
+        obj = self.get_object(request, str(object_id)) if object_id is not None else None
+        return self.has_change_permission(request, obj)
+
+    @button(_("Sign out everywhere"), permission="sign_out", icon="logout")
+    def sign_out(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return confirm(self, request, object_id, SIGN_OUT)
+
+    def has_remove_second_factor_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """There is nothing to remove of customers; of staff it needs whoever may edit staff."""
+        return request.user.is_superuser and second_factor.is_in_use()
+
+    @button(_("Remove second factor"), permission="remove_second_factor", icon="phonelink_erase", dangerous=True)
+    def remove_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return confirm(self, request, object_id, REMOVAL)
+
+
+def sign_out(user: User, data: dict[str, Any], operator_id: int) -> None:
+    accounts.sign_out_everywhere(user_id=user.pk, reason=data["reason"], operator_id=operator_id, now=timezone.now())
+
+
+def remove_second_factor(user: User, data: dict[str, Any], operator_id: int) -> None:
+    accounts.remove_second_factor(user_id=user.pk, reason=data["reason"], operator_id=operator_id, now=timezone.now())
+
+
+SIGN_OUT = Confirmation(
+    title=_("Sign out everywhere"),
+    about=_("Every token and refresh token of this user ends within two seconds; the password stays."),
+    form=ReasonForm,
+    changes=lambda user, data: [],
+    act=sign_out,
+)
+REMOVAL = Confirmation(
+    title=_("Remove second factor"),
+    about=_("The user signs in with the password alone until a new second factor is set up."),
+    form=ReasonForm,
+    changes=lambda user, data: [],
+    act=remove_second_factor,
+    dangerous=True,
+)
 
 
 @admin.register(Group)

@@ -54,8 +54,8 @@ def _watch() -> None:
         try:
             close_old_connections()
             refresh(since=REMEMBERED if is_due else OVERLAP + timedelta(seconds=began - read_at))
-        except db.TROUBLE as error:
-            log.warning("revocations_not_read", error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever went wrong once, the list must be kept as long as we live
+            log.warning("revocations_not_read", error=repr(error))
         else:
             read_at, read_anew_at = began, began if is_due else read_anew_at
         time.sleep(POLL_SECONDS)

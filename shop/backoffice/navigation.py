@@ -43,3 +43,11 @@ def environment_badge(request: HttpRequest) -> list[str]:
 def favicon_address(request: HttpRequest) -> str:
     """Return the address of the tab's icon."""
     return static("shop/favicon.svg")
+
+
+def account_links(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return what the menu under the user's name leads to."""
+    links = [{"title": _("Change password"), "link": reverse("admin:password_change")}]
+    if settings.ADMIN_TOTP != "off":
+        links.append({"title": _("Second factor"), "link": reverse("admin:second_factor")})
+    return links

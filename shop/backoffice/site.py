@@ -5,15 +5,19 @@ from functools import update_wrapper
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseBase
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import SimpleTemplateResponse
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
 
 from shop import db
+from shop.backoffice import second_factor
 from shop.backoffice.login import LimitedLoginForm
 from shop.backoffice.refusals import explain
 
@@ -48,6 +52,7 @@ def never_500_when_busy(view: View) -> View:
 
 class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not typed
     login_form = LimitedLoginForm
+    login_template = "admin/shop/login.html"
     index_title = _("Overview")
     index_template = "admin/shop/overview.html"
     enable_nav_sidebar = True
@@ -55,5 +60,27 @@ class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return never_500_when_busy(in_shop_time(super().admin_view(view, cacheable)))
 
+    def has_permission(self, request: HttpRequest) -> bool:
+        return bool(super().has_permission(request)) and second_factor.is_satisfied(request)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """Lead operators who must set up a second factor there: until then every page sends them here."""
+        lacks_it = super().has_permission(request) and not self.has_permission(request)
+        if request.method == "GET" and lacks_it and second_factor.may_enrol(request):
+            return HttpResponseRedirect(reverse("admin:second_factor"))
+        response: HttpResponseBase = super().login(request, extra_context)
+        return response
+
+    def second_factor(self, request: HttpRequest) -> HttpResponseBase:
+        """Let operators set up their second factor, also those who may see nothing before they have."""
+        if not super().has_permission(request) or not second_factor.may_enrol(request):
+            return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+        return second_factor.enrolment_page(self, request)
+
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("language/", set_language, name="set_language"), *super().get_urls()]
+        enrol = in_shop_time(never_500_when_busy(never_cache(csrf_protect(self.second_factor))))
+        return [
+            path("language/", set_language, name="set_language"),
+            path("second-factor/", enrol, name="second_factor"),
+            *super().get_urls(),
+        ]
