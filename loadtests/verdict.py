@@ -91,9 +91,11 @@ def find_invalid(run: Run) -> list[Finding]:
 def _generator(run: Run) -> list[Finding]:
     made, limits = run.generator, run.objectives
     found = []
-    if made.dropped > limits["dropped_iterations"] or made.warned:
+    if made.dropped > limits["dropped_iterations"]:
         values = {"dropped": made.dropped, "planned": made.planned, "vus": made.vus_limit}
         found.append(Finding(key="ran_out_of_vus", values=values))
+    elif made.warned and not made.dropped:  # with drops that the objective allows, the warning says nothing new
+        found.append(Finding(key="vus_all_busy", values={"vus": made.vus_limit}))
     missing = made.planned - made.started - made.dropped
     late = float(run.plan["rate"]) * LATE_SECONDS
     if missing > max(made.planned * MISSING_SHARE, late) + 1:

@@ -47,7 +47,7 @@ def test_the_peak_run_never_reached_its_rate_and_its_warning_is_k6s() -> None:
         "600 virtual users that wait 3.78 s for each answer can send 159 requests a second at most."
     )
     assert dict(found["more_than_all"].values) == {"parts": 42_092, "requests": 37_776}
-    assert "ran_out_of_vus" in [reason.key for reason in original_report.judged("peak").verdict.reasons]
+    assert "vus_all_busy" in [reason.key for reason in original_report.judged("peak").verdict.reasons]
 
 
 def test_its_endpoint_latencies_are_the_whole_runs() -> None:

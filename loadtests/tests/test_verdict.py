@@ -19,7 +19,8 @@ def test_a_sound_run_passes() -> None:
     ("changes", "reason"),
     [
         ({"dropped": 40, "started": 960}, "ran_out_of_vus"),
-        ({"warned": True}, "ran_out_of_vus"),
+        ({"warned": True}, "vus_all_busy"),
+        ({"warned": True, "dropped": 40, "started": 960}, "ran_out_of_vus"),
         ({"started": 900}, "behind_plan"),
         ({"wait_ms": 9.0}, "generator_waited"),
         ({"cpus": 1.7}, "generator_took_all"),
@@ -41,6 +42,13 @@ def test_a_starved_generator_is_not_read_as_a_slow_server() -> None:
     assert run.verdict.word == "INVALID"
     assert keys(run) == ["ran_out_of_vus", "missed_p95_ms"]
     assert "warning_is_the_generators" in [finding.key for finding in run.diagnosis]
+
+
+def test_drops_that_the_objective_allows_do_not_invalidate_the_run() -> None:
+    run = sound()
+    allowed = dict(run.objectives) | {"dropped_iterations": 40}
+    run = sound(objectives=allowed, generator=replace(run.generator, dropped=40, started=960, warned=True))
+    assert run.verdict.word == "PASS"
 
 
 def test_a_slightly_late_generator_is_still_valid() -> None:
