@@ -31,9 +31,21 @@ if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = False  # TLS ends at the proxy; a redirect here would answer API clients with HTML
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_PROXY else 0
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
-SESSION_COOKIE_HTTPONLY = True
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005", "security.W021",  # HSTS for this host only: its neighbours' TLS is not ours to promise
+    "security.W008",  # no redirect to TLS, see SECURE_SSL_REDIRECT
+]  # fmt: skip
+# Cookies are the admin's: the API neither sets nor gets one.
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = LANGUAGE_COOKIE_PATH = "/admin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = BEHIND_PROXY
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"  # a link in a mail may lead in
+SESSION_COOKIE_AGE = 8 * 3_600  # a working day
 X_FRAME_OPTIONS = "DENY"
+ADMIN_TOTP: str = env.read("SHOP_ADMIN_TOTP")
+if ADMIN_TOTP not in ("off", "optional", "required"):
+    raise env.BadEnvironment(f"SHOP_ADMIN_TOTP: {ADMIN_TOTP!r} is neither off, optional nor required")
+OTP_TOTP_ISSUER = "Flash-sale shop"
 AUTH_USER_MODEL = "shop.User"
 LIMITS = {
     "orders": env.quota("SHOP_LIMIT_ORDERS"),
@@ -65,6 +77,8 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "import_export",
@@ -92,6 +106,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -230,7 +245,6 @@ if WEB_SERVER not in ("gunicorn", "granian"):
     raise env.BadEnvironment(f"SHOP_WEB_SERVER: {WEB_SERVER!r} is neither gunicorn nor granian")
 WEB_PROCESSES: int = env.read("SHOP_WEB_PROCESSES")
 WEB_THREADS: int = env.read("SHOP_WEB_THREADS")
-SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # --- the admin ------------------------------------------------------------------------------------------------------
 FORMAT_MODULE_PATH = ["config.formats"]  # seconds matter to operators, and a date must not change with the language
@@ -246,5 +260,6 @@ UNFOLD = {
     "LANGUAGES": {"action": "shop.backoffice.navigation.language_address"},
     "DASHBOARD_CALLBACK": "shop.backoffice.overview.with_cards",
     "ENVIRONMENT": "shop.backoffice.navigation.environment_badge",
+    "ACCOUNT": {"navigation": "shop.backoffice.navigation.account_links"},
     "SIDEBAR": {"navigation": "shop.backoffice.navigation.sidebar"},
 }
