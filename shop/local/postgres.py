@@ -27,6 +27,7 @@ SETTINGS = {
     "random_page_cost": "1.1",
     "shared_preload_libraries": "pg_stat_statements",
     "log_lock_waits": "on",
+    "idle_in_transaction_session_timeout": "10s",  # of a stranger's psql; the shop's parts set their own (settings.py)
     "log_min_duration_statement": "1s",
     "log_checkpoints": "off",
     "log_line_prefix": "%m %a ",
