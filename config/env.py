@@ -34,6 +34,13 @@ class Variable:
 
 VARIABLES = {
     "DATABASE_URL": Variable("str", "", "PostgreSQL to use instead of the embedded one", secret=True),
+    "SHOP_OWNER_DATABASE_URL": Variable(
+        "str", "", "the same database as the role that owns its tables: migrations; empty: DATABASE_URL", secret=True
+    ),
+    "SHOP_READER_DATABASE_URL": Variable(
+        "str", "", "the same database as a role that only reads: `audit`, `report`; empty: DATABASE_URL", secret=True
+    ),
+    "SHOP_DATABASE_ROLE": Variable("str", "", "role of a command: owner, app or reader; empty: what it needs"),
     "REDIS_URL": Variable("str", "", "Redis to use instead of the embedded one", secret=True),
     "SHOP_DATA_DIR": Variable("str", "var", "where `up` keeps the embedded engines and the running shop's addresses"),
     "SHOP_SECRET_KEY": Variable("str", "", "Django's signing key; required outside `up`", secret=True),
@@ -132,3 +139,36 @@ def _left_by_up() -> dict[str, str]:
 def service(name: str) -> str:
     """Return `name` from the environment, else from what `up` left in the data directory, else an empty string."""
     return str(read(name) or _left_by_up().get(name, ""))
+
+
+# --- who we are in PostgreSQL (docs/decisions/0013) -------------------------------------------------------------------
+
+URL_OF_ROLE = {"app": "DATABASE_URL", "owner": "SHOP_OWNER_DATABASE_URL", "reader": "SHOP_READER_DATABASE_URL"}
+ROLE_OF_COMMAND = {
+    **dict.fromkeys(("up", "migrate", "grant_roles", "seed", "loadtest", "bench_settle"), "owner"),
+    **dict.fromkeys(("audit", "report"), "reader"),
+}
+
+
+def database_urls() -> dict[str, str]:
+    """
+    Return the database's address for each role; a role without one of its own takes DATABASE_URL.
+
+    All come from one place: an owner from the data directory does not belong to a database from the environment.
+    Raises: BadEnvironment for an owner or a reader without DATABASE_URL.
+    """
+    given = {role: str(read(name)) for role, name in URL_OF_ROLE.items()}
+    if not any(given.values()):
+        left = _left_by_up()
+        given = {role: str(left.get(name, "")) for role, name in URL_OF_ROLE.items()}
+    if not given["app"] and any(given.values()):
+        raise BadEnvironment("SHOP_OWNER_DATABASE_URL and SHOP_READER_DATABASE_URL need DATABASE_URL beside them")
+    return {role: url or given["app"] for role, url in given.items()}
+
+
+def database_role(part: str) -> str:
+    """Return the role of this process: every part is the app; commands are what manage.py says they need."""
+    role = str(read("SHOP_DATABASE_ROLE")) or "app"
+    if role not in URL_OF_ROLE:
+        raise BadEnvironment(f"SHOP_DATABASE_ROLE: {role!r} is neither owner, app nor reader")
+    return role if part == "command" else "app"

@@ -144,14 +144,17 @@ TIMEOUTS_MS = {
     "worker": {"lock_timeout": 2_000, "statement_timeout": 6_000, "idle_in_transaction_session_timeout": 10_000},
     "command": {"lock_timeout": 5_000},
 }
-_timeouts = TIMEOUTS_MS.get(PART, TIMEOUTS_MS["command"])
+_timeouts: dict[str, int | str] = dict(TIMEOUTS_MS.get(PART, TIMEOUTS_MS["command"]))
 # The same from our side, for a server that is frozen and cannot end a statement itself (docs/decisions/0012).
-DATABASE_CALL_SECONDS = _timeouts["statement_timeout"] / 1_000 + 1.0 if "statement_timeout" in _timeouts else None
+DATABASE_CALL_SECONDS = {"web": 4.0, "worker": 7.0}.get(PART)
 TRANSACTION_TIMEOUT_MS = {"web": 8_000, "worker": 16_000}.get(PART, 0)  # set after connecting: PostgreSQL 17 and later
 # Of a web process's threads two stay outside the database, for what needs none (FAULTS.md 4.3).
 _threads: int = env.read("SHOP_WEB_THREADS")
 DATABASE_PLACES = max(_threads - 2, (_threads + 1) // 2) if PART == "web" else 1_000
-DATABASE_URL = env.service("DATABASE_URL")
+DATABASE_URLS, DATABASE_ROLE = env.database_urls(), env.database_role(PART)
+DATABASE_URL = DATABASE_URLS[DATABASE_ROLE]
+if DATABASE_ROLE == "reader":
+    _timeouts = _timeouts | {"default_transaction_read_only": "on"}
 # Without an address the name says so: commands that need no database run, the others explain (shop.commands).
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL or "postgres://127.0.0.1:1/no-shop-is-running")}
 DATABASES["default"] |= {

@@ -2,8 +2,10 @@
 
 from orders.models import Order
 from orders.states import EDGES, UNSETTLED
+from shop import roles
 from shop.invariants import backlog, invariant
 
+roles.written_once("orders_orderline", "orders_orderhistory")
 STEPS = [("", "pending"), *((source.value, to.value) for source, targets in EDGES.items() for to in targets)]
 
 

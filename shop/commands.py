@@ -18,7 +18,8 @@ from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFo
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.utils.connection import ConnectionDoesNotExist
 
-UNDEFINED_TABLE = "42P01"
+UNDEFINED_TABLE, NOT_ALLOWED = "42P01", "42501"
+NO_TABLES = "the database has not all tables yet: python manage.py migrate"
 
 
 class Exit(IntEnum):
@@ -86,9 +87,10 @@ class ShopCommand(BaseCommand):
                 raise
             raise CommandFailed(no_database(error), exit_code=Exit.UNREACHABLE) from error
         except ProgrammingError as error:
-            if getattr(error.__cause__, "sqlstate", None) != UNDEFINED_TABLE:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if state not in (UNDEFINED_TABLE, NOT_ALLOWED):
                 raise
-            raise CommandFailed("the database has not all tables yet: python manage.py migrate") from error
+            raise CommandFailed(not_allowed(error) if state == NOT_ALLOWED else NO_TABLES) from error
         except redis.ConnectionError as error:
             raise CommandFailed(no_redis(error), exit_code=Exit.UNREACHABLE) from error
         except KeyboardInterrupt as error:
@@ -145,6 +147,10 @@ def no_redis(error: Exception) -> str:
     if not settings.DATABASE_URL:
         return no_shop()
     return f"Redis does not answer: {_first_line(error)}; `python manage.py doctor` looks closer"
+
+
+def not_allowed(error: Exception) -> str:
+    return f"{_first_line(error)}: `python manage.py grant_roles` gives each role its rights"
 
 
 def _first_line(error: Exception) -> str:

@@ -115,6 +115,12 @@ def append_only(table: str, trigger: str) -> None:
     _append_only[trigger] = table
 
 
+def append_only_tables() -> list[str]:
+    """Return the tables with such a trigger, of all apps."""
+    invariants()
+    return sorted(set(_append_only.values()))
+
+
 append_only("shop_operatoraction", "operator_action_append_only")
 
 

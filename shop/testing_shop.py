@@ -59,7 +59,17 @@ class RunningShop:
 
     @property
     def database_url(self) -> str:
+        """The database as its parts see it: the role that works with rows and changes no table."""
         return str(self.services["DATABASE_URL"])
+
+    @property
+    def owner_url(self) -> str:
+        """The database as the role that owns it."""
+        return str(self.services["SHOP_OWNER_DATABASE_URL"])
+
+    @property
+    def reader_url(self) -> str:
+        return str(self.services["SHOP_READER_DATABASE_URL"])
 
     @property
     def redis_url(self) -> str:

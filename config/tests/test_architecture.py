@@ -65,6 +65,7 @@ OPENERS = {
     "shop/tasks.py": "forgetting old keys, a flow of one line",
     "shop/seeding.py": "loading demo data, a chunk at a time",
     "shop/invariants.py": "audit reads everything in one snapshot",
+    "shop/roles.py": "the rights of all roles change at once",
 }
 
 

@@ -129,3 +129,9 @@ def test_heartbeat_check_tells_a_deaf_worker() -> None:
     health.beat_heart()
     assert look() == (0, "")
     connections.flags().delete(health.HEARTBEAT_KEY)
+
+
+def test_only_the_migrations_know_the_owner_and_the_reader() -> None:
+    for name in SHOP_PARTS:
+        known = {"SHOP_OWNER_DATABASE_URL", "SHOP_READER_DATABASE_URL"} & set(SERVICES[name]["environment"])
+        assert len(known) == (2 if name == "migrate" else 0), name

@@ -74,7 +74,7 @@ def test_listed_commands_exist(page: Path) -> None:
 def test_both_languages_show_the_same() -> None:
     assert examples(KOREAN) == examples(README)
     assert len(sections(KOREAN)) == len(sections(README))
-    shell = re.compile(r"^(?:pg=|cat > |[A-Z_]+=|docker compose ).*$", re.MULTILINE)
+    shell = re.compile(r"^(?:owner=|cat > |[A-Z_]+=|docker compose ).*$", re.MULTILINE)
     assert shell.findall(KOREAN.read_text()) == shell.findall(README.read_text())
 
 

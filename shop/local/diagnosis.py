@@ -18,6 +18,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from shop import roles
+from shop.invariants import append_only_tables
 from shop.local import welcome
 
 OPEN_FILES = 8_192  # kept-alive clients, LIBRARIES.md 3
@@ -58,6 +60,7 @@ def diagnose() -> Diagnosis:
     if postgres.ok:
         versions["PostgreSQL"] = postgres.detail
         findings += [*postgres_settings(), clock(), migrations(), connection_budget(connections_needed())]
+        findings += database_roles()
     client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
     server = reach("Redis", "REDIS_URL", lambda: str(client.info("server")["redis_version"]))
     findings.append(server)
@@ -148,6 +151,25 @@ def postgres_settings() -> Iterator[Finding]:
         value = _value(f"SHOW {name}")
         ok = value != "off" and not (name == "synchronous_commit" and value == "local")
         yield Finding(name, ok, value, f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf(): orders can be lost")
+
+
+def database_roles() -> Iterator[Finding]:
+    """Check that the role that customers meet can neither change tables nor what is written once."""
+    named, kept = roles.configured(settings.DATABASE_URLS), append_only_tables()
+    if named.app is None:
+        if roles.too_much(named.owner.name, written_once=kept, may_write=True):
+            detail = "one role does everything: a flaw in the web could change tables and rewrite the ledger"
+            fix = (
+                "make DATABASE_URL a role of its own and name the owner in SHOP_OWNER_DATABASE_URL (README.md, Deploy)"
+            )
+            yield Finding("database roles", False, detail, fix)
+        else:
+            yield Finding("database roles", True, f"{named.owner.name} works with rows; no owner is named here")
+    for login, may_write in ((named.app, True), (named.reader, False)):
+        if login is not None:
+            wrong = roles.too_much(login.name, written_once=kept, may_write=may_write)
+            detail = "; ".join(wrong[:3]) or ("works with rows" if may_write else "only reads")
+            yield Finding(f"role {login.name}", not wrong, detail, "python manage.py grant_roles")
 
 
 def clock() -> Finding:

@@ -33,10 +33,16 @@ class Program:
         return processes.spawn(
             [sys.executable, *self.command],
             cwd=settings.BASE_DIR,
-            env=os.environ | self.environment | {"SHOP_PART": self.name},
+            env=self._env(),
             output=subprocess.PIPE,
             pass_fds=self.pass_fds,
         )
+
+    def _env(self) -> dict[str, str]:
+        """Return its environment: a part is the database's app, so the owner's password is none of its business."""
+        others = ("SHOP_OWNER_DATABASE_URL", "SHOP_READER_DATABASE_URL", "SHOP_DATABASE_ROLE")
+        ours = {name: value for name, value in os.environ.items() if name not in others}
+        return ours | self.environment | {"SHOP_PART": self.name}
 
     def stop(self, child: processes.Child, seconds: float) -> None:
         """Let it finish what it has begun, then end it and what it started."""

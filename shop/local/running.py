@@ -13,7 +13,7 @@ from django.db import OperationalError, connections
 
 from shop.local import accounts, deafness, demo, diagnosis, logs, parts, ports, postgres, processes, valkey, welcome
 from shop.local.errors import CannotStart
-from shop.local.session import Session
+from shop.local.session import DATABASE_URLS, Session
 from shop.local.supervisor import Supervisor
 
 READY_SECONDS = 120.0
@@ -174,7 +174,7 @@ def _without_password(url: str) -> str:
 def announce(session: Session, supervisor: Supervisor, base_url: str) -> None:
     """Publish the addresses, wait until the shop says it is ready, and say so. Raises CannotStart."""
     metrics_url = f"http://{ports.LOOPBACK}:{session.ports['metrics']}/metrics"
-    shared = ("DATABASE_URL", "REDIS_URL", "SHOP_SECRET_KEY", "SHOP_JWT_KEY")
+    shared = (*DATABASE_URLS, "REDIS_URL", "SHOP_SECRET_KEY", "SHOP_JWT_KEY")
     addresses = {name: session.environment[name] for name in shared}
     session.services.put(**addresses, web_url=base_url, metrics_url=metrics_url)
     if not supervisor.tend_until(lambda: welcome.is_ready(base_url), READY_SECONDS):

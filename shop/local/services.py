@@ -12,7 +12,10 @@ from typing import Any
 
 from shop.local.errors import CannotStart
 
-ADDRESSES = ("DATABASE_URL", "REDIS_URL", "web_url", "metrics_url")
+ADDRESSES = (
+    *("DATABASE_URL", "SHOP_OWNER_DATABASE_URL", "SHOP_READER_DATABASE_URL"),
+    *("REDIS_URL", "web_url", "metrics_url"),
+)
 
 
 class Services:

@@ -15,6 +15,9 @@ from shop.local import ports
 from shop.local.errors import CannotStart
 from shop.local.services import Services
 
+OWNER, APP, READER = "shop", "shop_app", "shop_reader"
+DATABASE_URLS = ("DATABASE_URL", "SHOP_OWNER_DATABASE_URL", "SHOP_READER_DATABASE_URL")
+
 
 class Session:
     """The data directory, claimed for this process until it ends."""
@@ -48,10 +51,8 @@ class Session:
     def _environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return what every process of this shop must find in its environment."""
         secret, port = self.services.secret, self.ports
-        postgres = f"postgres://shop:{secret('POSTGRES_PASSWORD')}@{ports.LOOPBACK}:{port['postgres']}/shop"
         valkey = f"redis://:{secret('VALKEY_PASSWORD')}@{ports.LOOPBACK}:{port['valkey']}/0"
-        return {
-            "DATABASE_URL": environ.get("DATABASE_URL") or postgres,
+        return self._databases(environ) | {
             "REDIS_URL": environ.get("REDIS_URL") or valkey,
             "SHOP_SECRET_KEY": environ.get("SHOP_SECRET_KEY") or secret("SHOP_SECRET_KEY"),
             "SHOP_JWT_KEY": environ.get("SHOP_JWT_KEY") or secret("SHOP_JWT_KEY"),
@@ -59,6 +60,17 @@ class Session:
             "SHOP_METRICS_DIR": str(self.metrics_dir),
             "SHOP_METRICS_PORT": str(port["metrics"]),
         }
+
+    def _databases(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the addresses of the app, the owner and the reader: the embedded database's, or what is set."""
+        if not self.embeds_postgres:
+            return {name: environ.get(name, "") for name in DATABASE_URLS}
+        if set(DATABASE_URLS) & {name for name, value in environ.items() if value}:
+            raise CannotStart("SHOP_OWNER_DATABASE_URL and SHOP_READER_DATABASE_URL need DATABASE_URL beside them")
+        passwords = {APP: "POSTGRES_APP_PASSWORD", OWNER: "POSTGRES_PASSWORD", READER: "POSTGRES_READER_PASSWORD"}
+        where = f"{ports.LOOPBACK}:{self.ports['postgres']}/shop"
+        logins = [f"{role}:{self.services.secret(name)}" for role, name in passwords.items()]
+        return dict(zip(DATABASE_URLS, (f"postgres://{login}@{where}" for login in logins), strict=True))
 
 
 def _claim(data_dir: Path) -> IO[str]:

@@ -85,7 +85,7 @@ def test_nothing_outlives_a_killed_supervisor(own_shop: RunningShop) -> None:
 def test_kill_9_of_everything_loses_nothing(own_shop: RunningShop) -> None:
     port, mark = int(own_shop.base_url.rpartition(":")[2]), secrets.token_hex(8)
     password = own_shop.services["POSTGRES_PASSWORD"]
-    with psycopg.connect(own_shop.database_url, autocommit=True) as connection:
+    with psycopg.connect(own_shop.owner_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (mark text)")
         connection.execute("INSERT INTO kept VALUES (%s)", [mark])
     with redis.Redis.from_url(own_shop.redis_url) as client:
@@ -98,7 +98,7 @@ def test_kill_9_of_everything_loses_nothing(own_shop: RunningShop) -> None:
     again = start_shop(own_shop.data_dir, port=port)
     try:
         assert again.services["POSTGRES_PASSWORD"] == password
-        with psycopg.connect(again.database_url) as connection:
+        with psycopg.connect(again.owner_url) as connection:
             assert connection.execute("SELECT mark FROM kept").fetchall() == [(mark,)]
         with redis.Redis.from_url(again.redis_url, decode_responses=True) as client:
             assert client.get("kept") == mark
