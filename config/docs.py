@@ -57,8 +57,8 @@ def interactive(request: HttpRequest) -> HttpResponse:
     folder = static("drf_spectacular_sidecar/swagger-ui-dist")
     head = f'<link rel="stylesheet" href="{folder}/swagger-ui.css"><link rel="icon" href="{folder}/favicon-32x32.png">'
     body = (
-        f'<div id="ui"></div><script src="{folder}/swagger-ui-bundle.js"></script><script>'
-        'SwaggerUIBundle({url: "/openapi.json", dom_id: "#ui", persistAuthorization: true, deepLinking: true})</script>'
+        f'<div id="ui"></div><script src="{folder}/swagger-ui-bundle.js"></script>'
+        f'<script src="{static("shop/docs.js")}"></script>'
     )
     return HttpResponse(PAGE.format(title=settings.SPECTACULAR_SETTINGS["TITLE"], head=head, body=body))
 
