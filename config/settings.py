@@ -100,6 +100,7 @@ API_MIDDLEWARE = ["shop.middleware.Observe"]
 MIDDLEWARE = [
     "shop.middleware.Observe",
     "django.middleware.security.SecurityMiddleware",
+    "shop.backoffice.headers.ContentSecurity",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
