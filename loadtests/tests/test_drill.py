@@ -1,0 +1,78 @@
+"""Real drills, end to end: a web process is killed and all holds; without idempotency keys a drill finds the damage."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from loadtests.drills import history, incident, registry, season, sheet, summary
+from loadtests.drills.incident import Incident, Pace
+from loadtests.drills.registry import Drill
+from loadtests.management.commands.drill import without_guards
+
+BRISK = Pace(before_s=1.5, after_s=2.5, rate=30.0, settle_s=20.0)
+
+# The machine runs other tests at the same time: these drills are about being right, not about being fast.
+PATIENT = {"recovered", "noticed", "longest"}
+
+
+def play(drills: Sequence[Drill]) -> Incident:
+    (played,) = season.play(drills, seed=3, pace=BRISK, say=lambda _line: None)
+    return played
+
+
+@pytest.fixture(scope="module")
+def killed() -> Incident:
+    return play(registry.chosen(["web-worker-killed"]))
+
+
+@pytest.mark.xdist_group("drill")
+def test_a_killed_web_process_loses_and_doubles_nothing(killed: Incident) -> None:
+    broken = [sheet.said(check, "en") for check in killed.checks if not check.is_ok and check.key not in PATIENT]
+    assert (broken, list(killed.findings), list(killed.audit)) == ([], [], [])
+    assert [proof.key for proof in killed.proofs] == ["replaced"]
+    assert "log" in killed.times.noticed
+    assert killed.times.drained is not None
+    assert len(killed.entries) > 90
+    assert any(attempt.code == "reset" for attempt in killed.attempts)  # it was felt, and repeated with the same key
+
+
+@pytest.mark.xdist_group("drill")
+def test_its_sheet_tells_everything_in_both_languages(killed: Incident, tmp_path: Path) -> None:
+    own = tmp_path / killed.drill.name
+    own.mkdir()
+    incident.write(killed, own)
+    files = sheet.write(killed, own)
+    assert [file.name for file in files] == ["sheet.html", "sheet.en.md", "sheet.ko.md"]
+    assert history.read(own / "history.jsonl") == list(killed.entries)
+    page = files[0].read_text()
+    assert page.count("<svg") == 8
+    assert "eyJ" not in page + (own / "history.jsonl").read_text()  # no customer's token
+    for file, heading in zip(files[1:], ("## Timeline", "## 타임라인"), strict=True):
+        text = file.read_text()
+        assert heading in text
+        (target,) = re.findall(r"\]\((.*web-worker-killed.*\.md)\)", text)
+        assert (own / target).resolve().is_file()
+
+
+@pytest.mark.xdist_group("drill")
+def test_the_table_has_its_line(killed: Incident, tmp_path: Path) -> None:
+    own = tmp_path / killed.drill.name
+    own.mkdir()
+    incident.write(killed, own)
+    head, line, total = summary.lines([killed.summary])
+    assert line.split()[:2] == ["web-worker-killed", "F1"]
+    assert head.split()[:3] == ["drill", "fault", "result"]
+    assert total.startswith("1 drills: 1 ")
+    assert summary.read(tmp_path) == [killed.summary]
+    assert [file.name for file in summary.write(tmp_path)] == ["drills.html", "drills.en.md", "drills.ko.md"]
+
+
+@pytest.mark.xdist_group("drill")
+def test_without_idempotency_keys_the_drill_fails_and_names_what_was_doubled() -> None:
+    played = play(without_guards(registry.chosen(["double-clicks"])))
+    assert played.word == "FAIL"
+    assert "nothing_doubled" in {check.key for check in played.checks if not check.is_ok}
+    doubled = {str(finding.values["entry"]).split()[1] for finding in played.findings if finding.key == "doubled"}
+    assert doubled >= {"charge", "order"}
