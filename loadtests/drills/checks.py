@@ -25,7 +25,7 @@ def _held(found: Incident) -> list[Check]:
     others = len(found.findings) - len(lost) - len(doubled)
     drained = found.times.to_drain if found.times else None
     return [
-        Check(key="felt", is_ok=bool(found.proofs) and not found.fault_error, values={"error": found.fault_error}),
+        Check(key="felt", is_ok=bool(found.proofs) and not found.fault_error, values={"count": len(found.proofs)}),
         Check(key="nothing_lost", is_ok=not lost, values={"count": len(lost)}),
         Check(key="nothing_doubled", is_ok=not doubled, values={"count": len(doubled)}),
         Check(key="history", is_ok=not others, values={"count": others, "entries": len(found.entries)}),
