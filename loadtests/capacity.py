@@ -1,20 +1,22 @@
 """
 The highest rate that still meets every objective: a ramp of short runs until one fails, then bisection.
 
-Each probe is a whole run: it waits until all is settled, is reconciled and audited. What a probe missed stands in the
-report; the run that is reported in full is the best one that met everything.
+Each probe is a whole run with campaigns of its own: it waits until all is settled and is reconciled; the audit follows
+the last one. What a probe missed stands in the report; the run reported in full is the best one that met everything.
 """
 
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from loadtests import runner
+from django.utils import timezone
+
+from loadtests import runner, verdict
 from loadtests.progress import LiveLine
-from loadtests.results import Finding, Probe, Run, Verdict
+from loadtests.results import AuditResult, Finding, Probe, Run, Verdict
 from loadtests.runner import Shop
 from loadtests.scenarios import Plan
-from loadtests.supplies import Supplies
+from loadtests.supplies import Supplies, with_new_campaigns
 from loadtests.texts import say
 
 MOST_PROBES = 20
@@ -52,12 +54,15 @@ def search(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line:
     while (rate := next_rate(probes, first=first, growth=growth, precision=precision, most=most)) is not None:
         place = directory / f"{len(probes) + 1:02d}-at-{rate}"
         place.mkdir(exist_ok=True)
-        run = runner.measure(plan.at_rate(rate), shop=shop, supplies=supplies, directory=place, line=line)
+        if "coupon" in plan.mix:
+            supplies = with_new_campaigns(supplies, plan, now=timezone.now())
+        run = runner.measure(plan.at_rate(rate), shop=shop, supplies=supplies, directory=place, line=line, audits=False)
         probe = probe_of(run, rate)
         probes.append(probe)
         runs.append(run)
         line.say(f"{rate:,}/s: {'met' if probe.met else say(probe.reasons[0], 'en')}")
-    return conclude(runs, probes)
+    best = conclude(runs, probes)
+    return best if plan.objectives.get("stateless") else audited(best, runner.audit(line))
 
 
 def probe_of(run: Run, rate: int) -> Probe:
@@ -72,6 +77,12 @@ def probe_of(run: Run, rate: int) -> Probe:
         dropped=run.generator.dropped,
         reasons=list(run.verdict.reasons) if run.verdict else [],
     )
+
+
+def audited(best: Run, audit: AuditResult) -> Run:
+    """Return the answer with the audit of all probes: a rate that left wrong data behind was not carried."""
+    best = replace(best, audit=audit)
+    return replace(best, verdict=verdict.judge(best)) if audit.violations else best
 
 
 def conclude(runs: list[Run], probes: list[Probe]) -> Run:

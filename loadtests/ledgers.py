@@ -130,7 +130,7 @@ COUPONS = """
 """
 ISSUED = """
     SELECT status, count(*) FROM coupons_issuance
-    WHERE user_id BETWEEN %(first)s AND %(last)s GROUP BY 1 ORDER BY 2 DESC
+    WHERE user_id BETWEEN %(first)s AND %(last)s AND campaign_id = ANY(%(campaigns)s) GROUP BY 1 ORDER BY 2 DESC
 """
 
 
@@ -143,7 +143,8 @@ def coupons_settled(supplies: Supplies, *, accepted: int, seen: Mapping[int, int
     """
     given = {"ids": list(seen), "times": [float(at_ms) for at_ms in seen.values()]}
     measured, average, points, longest = db.rows(COUPONS, given)[0]
-    rows = db.rows(ISSUED, {"first": supplies.users.start, "last": supplies.users.stop - 1})
+    run = {"first": supplies.users.start, "last": supplies.users.stop - 1, "campaigns": supplies.campaigns}
+    rows = db.rows(ISSUED, run)
     results = {str(result): int(count) for result, count in rows}
     return Settlement(
         accepted=accepted,

@@ -35,9 +35,12 @@ def memory_total_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
-def find_parts(data_dir: Path) -> dict[str, list[int]]:
+def find_parts(data_dir: Path, *, web_dir: Path | None = None) -> dict[str, list[int]]:
     """Return the processes of the shop in this data directory, by part; engines elsewhere are not found."""
-    found = {part: processes.with_environment(SHOP_PART=part, SHOP_DATA_DIR=str(data_dir)) for part in PARTS}
+    places = dict.fromkeys(PARTS, data_dir) | ({"web": web_dir} if web_dir else {})
+    found = {
+        part: processes.with_environment(SHOP_PART=part, SHOP_DATA_DIR=str(place)) for part, place in places.items()
+    }
     for part, program in ENGINES.items():
         found[part] = processes.working_in(data_dir / program.partition("-")[0], program)
     return {part: pids for part, pids in found.items() if pids}

@@ -22,15 +22,21 @@ from shop import db, invariants
 
 LOOK_SECONDS = 0.5
 VIOLATIONS_SHOWN = 50
+LATER = AuditResult(checked=0, violations=[], unchecked=["audited once, after the last of these runs"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """The running shop under test; `metrics_url` is empty where it has no exporter."""
+    """
+    The running shop under test; `metrics_url` is empty where it has no exporter.
+
+    `web_dir` is set where another web than the shop's own is asked (the empty view): how to find its processes.
+    """
 
     base_url: str
     metrics_url: str
     data_dir: Path
+    web_dir: Path | None = None
 
 
 def check(shop: Shop, supplies: Supplies, line: LiveLine) -> None:
@@ -46,12 +52,16 @@ def check(shop: Shop, supplies: Supplies, line: LiveLine) -> None:
     line.say(f"preflight: {', '.join(done)}")
 
 
-def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line: LiveLine) -> Run:
-    """Run k6 once and return everything about it, judged. Raises NoGenerator, UnknownSummary."""
+def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line: LiveLine, audits: bool = True) -> Run:
+    """
+    Run k6 once and return everything about it, judged; without `audits` the caller audits after its last run.
+
+    Raises: NoGenerator, UnknownSummary.
+    """
     started_at = datetime.now(UTC)
     before = ledgers.read(supplies, metrics_url=shop.metrics_url)
     k6 = K6(plan, base_url=shop.base_url, environment=supplies.environment, directory=directory)
-    sampler = Sampler(k6, data_dir=shop.data_dir)
+    sampler = Sampler(k6, data_dir=shop.data_dir, web_dir=shop.web_dir)
     sampler.start()
     try:
         _watch(plan, k6, sampler, line)
@@ -86,7 +96,7 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
         samples=samples,
         odd=list(outcomes.odd_answers(log)),
     )
-    return judged(replace(run, audit=_audit(line)))
+    return judged(replace(run, audit=audit(line) if audits else LATER))
 
 
 def _seen(generator: Generator, samples: list[Sample]) -> Generator:
@@ -133,7 +143,8 @@ def _settle(plan: Plan, line: LiveLine) -> float | None:
     return round(time.monotonic() - began, 2)
 
 
-def _audit(line: LiveLine) -> AuditResult:
+def audit(line: LiveLine) -> AuditResult:
+    """Check every invariant now."""
     line.show("auditing")
     found = invariants.audit(wait_seconds=0.0)
     shown = [str(violation) for violation in found.violations[:VIOLATIONS_SHOWN]]

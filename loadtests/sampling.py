@@ -40,8 +40,8 @@ UNSETTLED = ["pending", "stock_reserved", "coupon_applied"]
 class Sampler:
     """Reads in a thread of its own between `start` and `stop`; `samples` may be looked at meanwhile."""
 
-    def __init__(self, k6: K6, *, data_dir: Path) -> None:
-        self.k6, self.data_dir = k6, data_dir
+    def __init__(self, k6: K6, *, data_dir: Path, web_dir: Path | None = None) -> None:
+        self.k6, self.data_dir, self.web_dir = k6, data_dir, web_dir
         self.samples: list[Sample] = []
         self._parts: dict[str, list[int]] = {}
         self._used: dict[str, procfs.Use] = {}
@@ -101,7 +101,7 @@ class Sampler:
     def _machine(self, elapsed: float) -> dict[str, float]:
         """Return CPUs busy and memory, by part; `others` is what neither the shop nor this suite used."""
         if len(self.samples) % FIND_EVERY == 0:
-            self._parts = procfs.find_parts(self.data_dir) | {"runner": [os.getpid()]}
+            self._parts = procfs.find_parts(self.data_dir, web_dir=self.web_dir) | {"runner": [os.getpid()]}
         own = {} if self.k6.has_ended else {"k6": [self.k6.child.pid]}
         values: dict[str, float] = {}
         for part, pids in {**self._parts, **own}.items():

@@ -87,14 +87,15 @@ def endpoints() -> dict[str, dict[str, str]]:
     return dict(book()["endpoints"])
 
 
-def plan_for(scenario: str, overrides: Mapping[str, float]) -> Plan:
+def plan_for(scenario: str, overrides: Mapping[str, float], *, like: str = "") -> Plan:
     """
-    Return the plan of a scenario with some numbers changed.
+    Return the plan of a scenario with some numbers changed; `like` takes mix, supplies and objectives from another.
 
     Shapes: overrides are named as in scenarios.json; `mix.order` changes one share.
     Raises: BadPlan.
     """
-    chosen = book()["defaults"] | book()["scenarios"][scenario]
+    own, other = book()["scenarios"][scenario], book()["scenarios"].get(like, {})
+    chosen = book()["defaults"] | other | own | {name: other[name] for name in ("mix", "objectives") if name in other}
     objectives = book()["objectives"] | chosen.get("objectives", {})
     numbers = {name: value for name, value in chosen.items() if isinstance(value, int | float)}
     mix = {f"mix.{name}": 0 for name in endpoints()} | {f"mix.{name}": share for name, share in chosen["mix"].items()}

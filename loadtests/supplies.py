@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,8 +57,7 @@ def supplies(plan: Plan, *, now: datetime) -> Iterator[Supplies]:
     wanted = {"users": plan.number("users") + 1, "products": plan.number("products") + 1}
     options: dict[str, int | None] = {"balance": BALANCE, "stock": plan.number("stock")}
     blocks = seed(wish=Wish(counts=wanted, options=options), now=now, progress=_silent)
-    coupons = _campaigns(plan.number("coupons") + 1, plan.number("coupon_quantity"), now)
-    hot = _campaigns(1, plan.number("hot_coupon_quantity"), now)
+    coupons, hot = _all_campaigns(plan, now)
     tidy(_silent)
     with TemporaryDirectory(prefix="loadtest-") as directory:
         tokens = Path(directory) / "tokens.json"
@@ -75,8 +74,20 @@ def supplies(plan: Plan, *, now: datetime) -> Iterator[Supplies]:
         )
 
 
+def with_new_campaigns(stock: Supplies, plan: Plan, *, now: datetime) -> Supplies:
+    """Return the supplies with campaigns nobody has claimed: of several runs each finds the same."""
+    coupons, hot = _all_campaigns(plan, now)
+    return replace(stock, coupons=coupons[:-1], hot_coupon=hot.start, guide_coupon=coupons[-1])
+
+
 def _silent(_name: str, _done: int, _total: int) -> None:
     """Seeding takes seconds here; no bar."""
+
+
+def _all_campaigns(plan: Plan, now: datetime) -> tuple[range, range]:
+    """Return the run's campaigns, the last of them the preflight's, and the hot one."""
+    coupons = _campaigns(plan.number("coupons") + 1, plan.number("coupon_quantity"), now)
+    return coupons, _campaigns(1, plan.number("hot_coupon_quantity"), now)
 
 
 def _campaigns(count: int, quantity: int, now: datetime) -> range:

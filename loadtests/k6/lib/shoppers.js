@@ -97,6 +97,9 @@ export function shopper(plan) {
       const isHot = plan.couponRange.count === 0 || Math.random() < plan.hot_coupon_share;
       claim(anyone(), isHot ? plan.hotCoupon : plan.couponRange.first + below(plan.couponRange.count));
     },
+    empty() {
+      send('empty', 'GET', '/empty'); // what capacity is compared with; only loadtests/empty_view.py answers it
+    },
     order() {
       const held = Math.random() < plan.coupon_orders ? coupons.pop() : undefined;
       order(held ? held.user : anyone(), basket(), held && held.issuanceId);
@@ -117,8 +120,8 @@ export function shopper(plan) {
   // Everyone wants the same coupon and the same product at the same time; each customer comes once.
   function rush() {
     const user = users[exec.scenario.iterationInTest % users.length];
-    claim(user, plan.hotCoupon);
-    order(user, [{ product_id: plan.productRange.first, quantity: 1 }]);
+    if (plan.mix.coupon) claim(user, plan.hotCoupon);
+    if (plan.mix.order) order(user, [{ product_id: plan.productRange.first, quantity: 1 }]);
   }
 
   return { one, rush };

@@ -3,6 +3,9 @@
 import json
 import signal
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from django.core.management.base import CommandParser, OutputWrapper
 from django.utils import timezone
 
 from loadtests import capacity, client, compare, reports, results, runner, scenarios
+from loadtests.empty_server import empty_server
 from loadtests.generator import NoGenerator
 from loadtests.outcomes import UnknownSummary
 from loadtests.preflight import Unfit
@@ -47,7 +51,7 @@ class Command(ShopCommand):
   python manage.py loadtest smoke
   python manage.py loadtest load --rate 400 --duration 2m --report reports/today
   python manage.py loadtest peak --set users=10000 --set mix.order=20 --set p95_ms=200
-  python manage.py loadtest capacity                                the highest rate that meets the objectives
+  python manage.py loadtest capacity --of peak                       the highest rate that meets the objectives
   python manage.py loadtest compare var/loadtests/A var/loadtests/B  two runs side by side
 """
 
@@ -62,6 +66,8 @@ class Command(ShopCommand):
         add("--duration", type=seconds, metavar="TIME", help="90s, 5m, 1h")
         any_number = "any number of loadtests/k6/scenarios.json: users=1000, mix.order=20, p95_ms=200"
         add("--set", type=change, action="append", default=[], metavar="NAME=NUMBER", help=any_number)
+        of = "capacity: whose mix, supplies and objectives; `empty` asks an empty Django view (default: load)"
+        add("--of", choices=[name for name in names if name != "capacity"], default="", metavar="NAME", help=of)
         add("--url", help="the shop, on this machine (default: the one `up` started)")
         add(
             "--report",
@@ -87,10 +93,11 @@ class Command(ShopCommand):
         line = LiveLine(terminal(self.stderr))
         line.show("seeding users, products and coupons")
         work = capacity.search if plan.scenario == "capacity" else runner.measure
-        with supplies(plan, now=now) as stock:
+        with supplies(plan, now=now) as stock, asked(plan, shop) as target:
             try:
-                runner.check(shop, stock, line)
-                run = work(plan, shop=shop, supplies=stock, directory=directory, line=line)
+                if target is shop:
+                    runner.check(shop, stock, line)
+                run = work(plan, shop=target, supplies=stock, directory=directory, line=line)
             except Unfit as error:
                 message = f"preflight: the load was not started\n{error}"
                 raise CommandFailed(message, exit_code=Exit.VIOLATIONS) from error
@@ -120,6 +127,16 @@ class Command(ShopCommand):
         return Exit.OK
 
 
+@contextmanager
+def asked(plan: scenarios.Plan, shop: runner.Shop) -> Iterator[runner.Shop]:
+    """Yield what is asked: the shop, or an empty view that is served beside it for as long as the run takes."""
+    if "empty" not in plan.mix:
+        yield shop
+        return
+    with empty_server() as empty:
+        yield replace(shop, base_url=empty.url, metrics_url="", web_dir=empty.data_dir)
+
+
 def terminal(stderr: OutputWrapper) -> Any:
     """Return the stream under Django's wrapper: the live line ends no line."""
     return stderr._out
@@ -129,8 +146,10 @@ def plan_of(options: dict[str, Any]) -> scenarios.Plan:
     """Return the plan the options ask for. Raises CommandFailed."""
     named = {"rate": options["rate"], "vus": options["vus"], "duration_s": options["duration"]}
     overrides = {name: value for name, value in named.items() if value is not None} | dict(options["set"])
+    if options["of"] and options["name"] != "capacity":
+        raise CommandFailed("only capacity takes --of", exit_code=Exit.USAGE)
     try:
-        return scenarios.plan_for(options["name"], overrides)
+        return scenarios.plan_for(options["name"], overrides, like=options["of"])
     except scenarios.BadPlan as error:
         raise CommandFailed(str(error), exit_code=Exit.USAGE) from error
 
