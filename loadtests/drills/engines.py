@@ -29,6 +29,10 @@ class Engine:
         background.run(self.proxy.open())
 
     @property
+    def log(self) -> Path:
+        return _log_of(Path(self.program.data))
+
+    @property
     def proxied_url(self) -> str:
         """The address that the shop gets."""
         parts = urlsplit(self.url)
@@ -95,6 +99,10 @@ def own_valkey(data: Path, background: Background) -> Engine:
     return Engine(program, program.url, background)
 
 
+def _log_of(data: Path) -> Path:
+    return data.with_name(f"{data.name}.log")
+
+
 def _log(data: Path) -> int:
     """Open a log beside the data; it stays open as long as this process, because the server may be started again."""
-    return os.open(data.with_name(f"{data.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    return os.open(_log_of(data), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

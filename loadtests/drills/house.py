@@ -131,6 +131,11 @@ class House:
         return dict(json.loads((self.data_dir / "services.json").read_text()))
 
     @property
+    def logs(self) -> list[Path]:
+        """The supervisor's log with every part's lines in it, and those of engines it does not run."""
+        return [self.log, *(engine.log for engine in (self.postgres, self.valkey) if engine is not None)]
+
+    @property
     def metrics_url(self) -> str:
         return str(self.services["metrics_url"])
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Incident:
     """
     `skipped` is the reason why the drill did not take place; `fault_error` why its fault could not be injected.
 
-    `audit` are the audit's violations; `sent_again` counts requests repeated because a kept connection had gone.
+    `audit` are the audit's violations; `logs` the lines of each log file by its name; `sent_again` counts requests
+    repeated because a kept connection had gone.
     """
 
     drill: Drill
@@ -55,6 +56,7 @@ class Incident:
     times: Times | None = None
     findings: tuple[Finding, ...] = ()
     audit: tuple[str, ...] = ()
+    logs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     sent_again: int = 0
     fault_error: str = ""
@@ -64,6 +66,14 @@ class Incident:
         if self.skipped:
             return "SKIP"
         return "PASS" if all(check.is_ok for check in self.checks) else "FAIL"
+
+    @property
+    def is_as_meant(self) -> bool:
+        """Say whether it ended as it should: a control must fail the check that its guard keeps."""
+        control = self.drill.control
+        if self.drill.plan.without and control is not None:
+            return control.breaks in {check.key for check in self.checks if not check.is_ok}
+        return self.word != "FAIL"
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -92,6 +102,7 @@ class Incident:
             "entries": len(self.entries),
             "unknown": outcomes["info"],
             "busy": sum(1 for attempt in self.attempts if attempt.status == 503),
+            "without": self.drill.plan.without,
             "failed": [check.key for check in self.checks if not check.is_ok],
             "skipped": self.skipped,
             "seconds": self.seconds,
@@ -99,7 +110,9 @@ class Incident:
 
 
 def write(incident: Incident, directory: Path) -> None:
-    """Write the summary and the customers' history beside the sheet."""
+    """Write the summary, the customers' history and the logs of that time beside the sheet."""
     text = json.dumps(incident.summary, ensure_ascii=False, indent=2)
     (directory / "drill.json").write_text(f"{text}\n", encoding="utf-8")
     history.write(incident.entries, directory / "history.jsonl")
+    for name, lines in incident.logs.items():
+        (directory / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

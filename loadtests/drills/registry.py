@@ -76,6 +76,14 @@ class Expectation:
     allowed: Allowance = field(default_factory=Allowance)
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The guard this drill tests (a name in shims/sitecustomize.py), and the check that fails without it."""
+
+    without: str
+    breaks: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
     """
@@ -91,7 +99,7 @@ class Drill:
     hold: float = 0.0
     pause: float = 0.0
     plan: Plan = field(default_factory=Plan)
-    control: str = ""
+    control: Control | None = None
     through_proxy: bool = False
 
     @property

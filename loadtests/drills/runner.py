@@ -23,7 +23,7 @@ from loadtests.drills.incident import Incident, Pace
 from loadtests.drills.proxy import Proxy
 from loadtests.drills.registry import Drill, Scene
 from loadtests.drills.times import Times
-from loadtests.drills.watch import UNSETTLED, Watch
+from loadtests.drills.watch import UNSETTLED, Watch, new_lines
 from loadtests.drills.wire import Wire
 from loadtests.results import Finding
 from shop.local import ports
@@ -67,6 +67,7 @@ class _Running:
             web_proxy=self.proxy,
         )
         self.watch = Watch(house, clock)
+        self.log_positions = {log: log.stat().st_size for log in house.logs}
         self.times: Times | None = None
         self.error = ""
 
@@ -167,6 +168,7 @@ class _Running:
             times=self.times,
             findings=tuple(self._findings()),
             audit=self._audit(),
+            logs={log.name: new_lines(log, position)[0] for log, position in self.log_positions.items()},
             sent_again=self.wire.sent_again,
             fault_error=self.error,
         )

@@ -24,7 +24,8 @@ LATE_ORDER_SECONDS = 3.0  # older than this, an order of a quiet shop waits for 
 OLD_HEARTBEAT_SECONDS = 12.0  # beat sends one each 5 s
 TOLD = re.compile(
     r"ended \(|start again|was sent SIG|exited unexpectedly|exited with|WorkerLost|Worker exiting|Booting worker"
-    r"|Handling signal|connection to broker|Connection to broker|died in batch|process_died|terminated by|recovery|ready to accept"
+    r"|Handling signal|connection to broker|Connection to broker|died in batch|process_died|terminated by|recovery"
+    r"|ready to accept"
 )
 GAUGE = re.compile(r"^(shop_gauge_up|shop_oldest_unsettled_seconds|shop_worker_heartbeat_age_seconds)(\{.*?\})? (\S+)$")
 FAULTS = re.compile(r'^shop_request_seconds_count\{.*status="5\d\d".*\} (\S+)$')

@@ -10,6 +10,7 @@ from django.core.management import get_commands
 from django.core.management.base import CommandError
 
 from loadtests.drills import registry, traffic
+from loadtests.drills.incident import Check, Incident, Pace
 from loadtests.drills.shims import sitecustomize
 from loadtests.drills.texts import LANGUAGES, words
 from loadtests.drills.traffic import Cast
@@ -64,15 +65,26 @@ def test_a_drill_nobody_knows_is_a_usage_error() -> None:
         command.Command().run(names=[], list=False, control=False)
 
 
-def test_the_verdict_is_the_worst_and_a_control_must_fail() -> None:
-    assert command.verdict(["PASS", "SKIP"], is_control=False) == Exit.OK
-    assert command.verdict(["PASS", "FAIL", "SKIP"], is_control=False) == Exit.VIOLATIONS
-    assert command.verdict(["FAIL", "FAIL"], is_control=True) == Exit.OK
-    assert command.verdict(["FAIL", "PASS"], is_control=True) == Exit.VIOLATIONS
+@pytest.mark.parametrize(
+    ("broken", "without", "is_as_meant"),
+    [
+        ([], False, True),
+        (["audit"], False, False),
+        (["recovered"], True, True),
+        (["audit"], True, False),  # it failed, but not for want of its guard
+        ([], True, False),
+    ],
+)
+def test_a_control_must_fail_for_want_of_its_guard(broken: list[str], without: bool, is_as_meant: bool) -> None:
+    drills = registry.chosen(["wakeups-lost"])
+    (drill,) = command.without_guards(drills) if without else drills
+    checks = tuple(Check(key=key, is_ok=key not in broken) for key in ("audit", "recovered"))
+    played = Incident(drill=drill, seed=1, began_at="", pace=Pace(), checks=checks)
+    assert played.is_as_meant == is_as_meant
 
 
 def test_every_guard_that_can_be_taken_away_has_a_drill_that_misses_it() -> None:
-    controls = {drill.control for drill in registry.drills().values() if drill.control}
+    controls = {drill.control.without for drill in registry.drills().values() if drill.control}
     assert controls == set(sitecustomize.GUARDS)
     without = command.without_guards(list(registry.drills().values()))
     assert {drill.plan.without for drill in without} == controls

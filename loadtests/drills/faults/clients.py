@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from loadtests.drills import levers
 from loadtests.drills.proxy import FINE, Mode
-from loadtests.drills.registry import Expectation, Scene, drill
+from loadtests.drills.registry import Control, Expectation, Scene, drill
 from loadtests.drills.traffic import Op
 from shop.local import processes
 
@@ -23,7 +23,13 @@ def _clicks(scene: Scene, op: Op) -> list[Op]:
     return [replace(op, number=levers.next_number(scene)) for _ in range(CLICKS)]
 
 
-@drill("clients", faults="F44", expect=Expectation(recovered_s=3.0), hold=5.0, control="keys")
+@drill(
+    "clients",
+    faults="F44",
+    expect=Expectation(recovered_s=3.0),
+    hold=5.0,
+    control=Control("keys", breaks="nothing_doubled"),
+)
 def double_clicks(scene: Scene) -> Fault:
     campaign, product = scene.cast.campaigns[-1], scene.dice.choice(scene.cast.products)
     wanted: list[Callable[[int], Op]] = [
@@ -49,7 +55,14 @@ def _lost_answers(scene: Scene) -> int:
     return scene.web_proxy.answers_lost if scene.web_proxy else 0
 
 
-@drill("clients", faults="F2 F46", expect=Expectation(recovered_s=3.0), hold=5.0, control="keys", through_proxy=True)
+@drill(
+    "clients",
+    faults="F2 F46",
+    expect=Expectation(recovered_s=3.0),
+    hold=5.0,
+    control=Control("keys", breaks="nothing_doubled"),
+    through_proxy=True,
+)
 def answers_lost(scene: Scene) -> Fault:
     _web_network(scene, Mode(loses_answers=True))
     yield

@@ -7,13 +7,19 @@ from typing import Any
 import psycopg
 
 from loadtests.drills import levers
-from loadtests.drills.registry import Expectation, Scene, drill
+from loadtests.drills.registry import Control, Expectation, Scene, drill
 
 Fault = Generator[None, None, None]
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
-@drill("locks", faults="F16 F25", expect=Expectation(recovered_s=5.0), hold=6.0, control="time-limits")
+@drill(
+    "locks",
+    faults="F16 F25",
+    expect=Expectation(recovered_s=5.0),
+    hold=6.0,
+    control=Control("time-limits", breaks="longest"),
+)
 def lock_storm(scene: Scene) -> Fault:
     users = scene.dice.sample(list(scene.cast.users), len(scene.cast.users) // 2)
     products = scene.dice.sample(list(scene.cast.products), 10)

@@ -11,7 +11,7 @@ import psycopg
 from loadtests.drills.engines import Engine
 from loadtests.drills.house import Plan
 from loadtests.drills.proxy import Link
-from loadtests.drills.registry import Expectation, Scene, drill
+from loadtests.drills.registry import Control, Expectation, Scene, drill
 
 Fault = Generator[None, None, None]
 OUTSIDE = Plan(is_outside=True)
@@ -42,7 +42,7 @@ def postgres_restart(scene: Scene) -> Fault:
     expect=Expectation(recovered_s=5.0, noticed_by=("readiness", "metrics")),
     hold=10.0,
     plan=OUTSIDE,
-    control="exception-map",
+    control=Control("exception-map", breaks="no_500"),
 )
 def postgres_outage(scene: Scene) -> Fault:
     engine = _postgres(scene)
@@ -160,5 +160,4 @@ def _fill(filler: Path) -> int:
 
 
 def _count_in_log(engine: Engine, text: str) -> int:
-    log = Path(engine.program.data).with_name(f"{Path(engine.program.data).name}.log")
-    return log.read_text(errors="replace").count(text)
+    return engine.log.read_text(errors="replace").count(text)

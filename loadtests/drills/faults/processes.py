@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from loadtests.drills import levers
 from loadtests.drills.house import parent_of
 from loadtests.drills.judge import Allowance
-from loadtests.drills.registry import Expectation, Scene, drill
+from loadtests.drills.registry import Control, Expectation, Scene, drill
 from shop.local import processes
 
 Fault = Generator[None, None, None]
@@ -77,7 +77,7 @@ def web_master_killed(scene: Scene) -> Fault:
     "processes",
     faults="F9",
     expect=Expectation(recovered_s=15.0, noticed_by=("log",), is_unfelt=True),
-    control="supervision",
+    control=Control("supervision", breaks="settled"),
 )
 def worker_killed(scene: Scene) -> Fault:
     pid = scene.house.main_of("worker")
@@ -143,7 +143,7 @@ def redis_killed(scene: Scene) -> Fault:
     "processes",
     faults="F22",
     expect=Expectation(recovered_s=12.0, noticed_by=("readiness", "metrics", "log")),
-    control="durability",
+    control=Control("durability", breaks="nothing_lost"),
 )
 def postgres_killed(scene: Scene) -> Fault:
     before = scene.house.engine_pids("postgres")

@@ -8,7 +8,7 @@ from pathlib import Path
 from loadtests.drills.engines import Engine
 from loadtests.drills.house import Plan
 from loadtests.drills.judge import Allowance
-from loadtests.drills.registry import Expectation, Scene, drill
+from loadtests.drills.registry import Control, Expectation, Scene, drill
 
 Fault = Generator[None, None, None]
 OUTSIDE = Plan(is_outside=True)
@@ -45,7 +45,7 @@ def redis_outage(scene: Scene) -> Fault:
     expect=Expectation(recovered_s=10.0, noticed_by=("readiness",), unharmed=SERVED, allowed=MOVED),
     hold=6.0,
     plan=OUTSIDE,
-    control="redis-limits",
+    control=Control("redis-limits", breaks="longest"),
 )
 def redis_frozen(scene: Scene) -> Fault:
     engine = _redis(scene)

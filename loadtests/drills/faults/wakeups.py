@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from loadtests.drills import levers
 from loadtests.drills.house import ROOT, SHIMS, parent_of
-from loadtests.drills.registry import Expectation, Scene, drill
+from loadtests.drills.registry import Control, Expectation, Scene, drill
 from shop.local import processes
 
 Fault = Generator[None, None, None]
@@ -31,7 +31,7 @@ def _prove_waiting(scene: Scene, stolen: int) -> None:
     expect=Expectation(recovered_s=7.0, is_unfelt=True),
     hold=6.0,
     pause=9.0,
-    control="sweep",
+    control=Control("sweep", breaks="recovered"),
 )
 def wakeups_lost(scene: Scene) -> Fault:
     thieves = levers.Thieves(scene)
