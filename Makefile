@@ -7,12 +7,13 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev run test lint crash-points format messages lock drill drill-controls
+.PHONY: help setup setup-dev run test lint crash-points access-matrix format messages lock drill drill-controls
 
 help:
 	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
 	@echo "make test   lint and all tests, on engines of their own"
 	@echo "make crash-points  end every flow at each of its points and write docs/crash-points.md"
+	@echo "make access-matrix  write docs/access-matrix.md from the table the tests ask the shop"
 	@echo "make drill  every fault under load, with incident sheets: half an hour;  make drill-controls"
 	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
 	@echo "make messages  update the Korean catalogue from the sources and compile it"
@@ -45,6 +46,9 @@ drill: setup  # REPORT=directory keeps the sheets elsewhere than in var/
 
 drill-controls: setup  # each guard taken away once: every one of these drills must fail
 	$(RUN) manage.py drill all --control
+
+access-matrix: setup-dev
+	$(RUN) -m config.tests.access_matrix
 
 format: setup-dev
 	$(RUN) -m ruff check --fix .
