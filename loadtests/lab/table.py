@@ -20,6 +20,11 @@ def _audit(row: Summary, language: str) -> str:
     return text("labels", "violations", language, count=count) if count else text("labels", "clean", language)
 
 
+def _cpus(row: Summary, _language: str) -> str:
+    """Return the CPUs that the customers used, and the whole machine: whether it was the locks that were waited for."""
+    return " / ".join(f"{row.middle(name) or 0:.1f}" for name in ("client_cores", "machine_cores"))
+
+
 COLUMNS: dict[str, Callable[[Summary, str], str]] = {
     "strategy": lambda row, language: text("strategies", row.strategy, language),
     "rate": lambda row, _language: whole(row.rate),
@@ -32,7 +37,7 @@ COLUMNS: dict[str, Callable[[Summary, str], str]] = {
     "retries": lambda row, _language: whole(row.total("retries")),
     "lock_wait": lambda row, _language: precise(row.middle("lock_wait_ms")),
     "refused": lambda row, _language: whole(sum(sum(run.refused.values()) for run in row.rounds)),
-    "clients": lambda row, _language: f"{row.middle('client_cores') or 0:.2f}",
+    "cpus": _cpus,
     "audit": _audit,
 }
 WORDS = (0, len(COLUMNS) - 1)  # the columns that stand on the left
