@@ -14,8 +14,9 @@ and fails on a pair against it.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.db import transaction as _django
@@ -107,6 +108,12 @@ def rows(sql: str, params: Mapping[str, Any] | list[Any] | tuple[Any, ...] = ())
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
+
+
+def clock() -> datetime:
+    """Return the database's time: it decides what no machine's own clock may (FAULTS.md F48)."""
+    (moment,) = rows("SELECT clock_timestamp()")[0]
+    return cast(datetime, moment)
 
 
 def array(numbers: Iterable[int]) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -13,17 +13,25 @@ from shop import connections, db
 ALIVE = b'{"status":"ok"}'  # what /livez says
 HEARTBEAT_KEY = "heartbeat:worker"
 HEARTBEAT_LIMIT_SECONDS = 30  # FAULTS.md 4.1: a worker silent for longer is deaf
+HEARTBEAT_KEPT_MS = HEARTBEAT_LIMIT_SECONDS * 10_000
 
 
 def beat_heart() -> None:
     """Note that a worker runs tasks that beat has sent: both are alive."""
-    connections.flags().set(HEARTBEAT_KEY, str(time.time()), ex=HEARTBEAT_LIMIT_SECONDS * 10)
+    connections.flags().set(HEARTBEAT_KEY, 1, px=HEARTBEAT_KEPT_MS)
 
 
 def last_heartbeat() -> datetime | None:
-    """Return when a worker last ran a task. Raises redis.RedisError."""
-    stored = connections.flags().get(HEARTBEAT_KEY)
-    return None if stored is None else datetime.fromtimestamp(float(stored), tz=UTC)
+    """
+    Return when a worker last ran a task, by our clock. Raises redis.RedisError.
+
+    Redis counts how old it is: a worker whose clock is ahead must not vouch for its future, one whose clock is behind
+    must not be taken for deaf.
+    """
+    left_ms = connections.flags().pttl(HEARTBEAT_KEY)
+    if left_ms < 0:
+        return None
+    return datetime.now(UTC) - timedelta(milliseconds=HEARTBEAT_KEPT_MS - left_ms)  # noqa: TID251 - an age, looked at now
 
 
 def _database() -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from config.tests.building import assert_sound, claim, coupon_of, everything, issued, make_campaign, make_user, settle
-from coupons import flows, gate, queries
+from coupons import flows, gate, queries, tasks
 from coupons.errors import CouponClosed, CouponNotFound, CouponNotOpen, CouponSoldOut, QuantityTooLow, TermsFrozen
 from coupons.models import Campaign, Issuance
 from shop import connections
@@ -199,6 +199,15 @@ def test_control_without_the_lock_the_edit_forgets_what_was_issued(monkeypatch):
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_ahead_of_time_takes_no_coupon_away(monkeypatch):
+    kept = coupon_of(make_user())
+    Issuance.objects.filter(pk=kept).update(expires_at=timezone.now() + HOUR)
+    ahead = timezone.now() + 2 * HOUR
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+    tasks.expire_issuances()
+    assert Issuance.objects.get(pk=kept).status == "issued"
 
 
 def test_coupons_past_their_time_expire_in_batches_and_used_ones_stay():

@@ -75,7 +75,7 @@ class Wire:
             raise NoAnswer("timeout") from error
         except ConnectionRefusedError as error:
             raise NoAnswer("refused") from error
-        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise NoAnswer("reset") from error
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Wire:
 
 
 async def _read(reader: asyncio.StreamReader, first: bytes) -> Reply:
-    """Read an answer whose status line is there. Raises ValueError, IncompleteReadError."""
+    """Read an answer whose status line is there. Raises ValueError, EOFError."""
     status = int(first.split()[1]) if first.startswith(b"HTTP/1.") else 0
     if not status:
         raise ValueError(first[:80])

@@ -2,7 +2,9 @@
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,19 @@ def overdue(parts: list[Part]) -> deafness.Watch:
 
 def names_of_the_dead(parts: list[Part]) -> list[str]:
     return [part.name for part in parts if part.child is not None and processes.has_ended(part.child)]
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_workers_clock_neither_ages_nor_rejuvenates_its_heartbeat(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + hours * 3_600)
+    health.beat_heart()
+    monkeypatch.undo()
+    seen_at = health.last_heartbeat()
+    assert seen_at is not None
+    assert abs((datetime.now(UTC) - seen_at).total_seconds()) < 5
 
 
 def test_watch_kills_worker_and_beat_when_no_task_runs(parts: list[Part], capsys: pytest.CaptureFixture[str]) -> None:
