@@ -95,11 +95,11 @@ class CrashableShop:
         self._sweep_until(lambda: not (self.points / point).exists(), seconds=self.pass_seconds)
         assert not (self.points / point).exists(), f"nobody passes {point}"
 
-    def passed(self, *, since: int = 0) -> list[Passing]:
-        """Return what has been passed, in order, without the first `since`."""
+    def passed(self) -> list[Passing]:
+        """Return every point that has been passed so far, in order."""
         file = self.points / HITS
         lines = file.read_text().splitlines() if file.exists() else []
-        return [Passing(name, frozenset(map(int, items))) for name, *items in map(str.split, lines[since:])]
+        return [Passing(name, frozenset(map(int, items))) for name, *items in map(str.split, lines)]
 
     # --- customers and the clock ------------------------------------------------------------------------------------
 
