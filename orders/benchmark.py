@@ -1,16 +1,17 @@
-"""How fast one worker settles a backlog: a scratch database, accepted orders, one real Celery worker, a clock."""
+"""How fast one worker settles a backlog on this machine, and what a trickle of orders costs it."""
 
 import os
 import random
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import redis
 from celery import current_app
 from django.conf import settings
 from django.db import connection
@@ -19,49 +20,124 @@ from django.utils import timezone
 from orders import flows, queries
 from orders.models import Order
 from orders.pricing import LineRequest
-from shop import db, health, seeding
+from shop import connections, db, health, seeding, wakeups
 
 USERS, RICH = 2_000, 1_000_000_000  # wallets that never run dry, stock that never runs out: every order is paid
 LINES = 2
 STAGES = (flows.RESERVE_STOCK, flows.REDEEM_COUPONS, flows.TAKE_PAYMENTS, flows.RELEASE)
 START_SECONDS, SETTLE_SECONDS = 30, 600
 LOOK_SECONDS = 0.02
+WARM_UP_SECONDS = 2.0  # of a trickle: connections, statement caches, imports
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """One measured run; `orders_per_second` counts from the first wake-up to the last order settled."""
+class Load:
+    """Who settles what: orders of random products, or each with the one hot product among its lines."""
 
-    batch_size: int
     orders: int
-    seconds: float
+    products: int
+    is_hot: bool
+    batch_size: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Measured rounds of one load, each from the first wake-up to the last order settled."""
+
+    load: Load
+    seconds: list[float]
+
+    @property
+    def rates(self) -> list[float]:
+        """Return the orders settled per second, round by round."""
+        return [self.load.orders / seconds for seconds in self.seconds]
 
     @property
     def orders_per_second(self) -> float:
-        """Return the settle rate of one worker."""
-        return self.orders / self.seconds
+        """Return the median of the rounds."""
+        return statistics.median(self.rates)
+
+
+@dataclass(frozen=True, slots=True)
+class Trickled:
+    """What one worker needed for orders that came one by one: its CPU seconds, the tasks it ran, the orders' waits."""
+
+    orders: int
+    seconds: float
+    cpu_seconds: float
+    tasks: int
+    settled_ms: list[float]
+
+    def settled_within_ms(self, share: float) -> float:
+        """Return the time from acceptance to settlement that this share of the orders kept to."""
+        return sorted(self.settled_ms)[round(share * (len(self.settled_ms) - 1))]
+
+
+# --- a place of one's own -------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def scratch_database() -> Iterator[str]:
-    """Yield the URL of an empty, migrated database beside the shop's, which is left alone; drop it afterwards."""
+def scratch_database() -> Iterator[None]:
+    """Work on an empty, migrated database beside the shop's, which is left alone; drop it afterwards."""
     name = f"bench_{os.getpid()}"
     connection.settings_dict["TEST"]["NAME"] = name
     shop_name = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
-        yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
+        yield
     finally:
         connection.creation.destroy_test_db(shop_name, verbosity=0)
 
 
 @contextmanager
-def one_worker(database_url: str, *, batch_size: int) -> Iterator[None]:
-    """Run one real Celery worker with one process on the scratch database until the block ends."""
+def copy_of_database() -> Iterator[None]:
+    """Work on a copy of the database: a backlog is accepted once and settled once per round."""
+    name = connection.settings_dict["NAME"]
+    copy = f"{name}_copy"
+    connection.close()  # a template must have no visitors
+    _without_database(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
+    connection.settings_dict["NAME"] = copy
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = name
+        _without_database(f'DROP DATABASE "{copy}" WITH (FORCE)')
+
+
+def _without_database(statement: str) -> None:
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(statement)
+
+
+@contextmanager
+def scratch_redis() -> Iterator[None]:
+    """Send wake-ups to a Redis database that the running shop does not listen to."""
+    shop_url = settings.BROKER_URL
+    _use_broker(settings.SCRATCH_REDIS_URL)
+    try:
+        connections.flags().delete(health.HEARTBEAT_KEY, *(f"wake:{name}" for name in STAGES))
+        yield
+    finally:
+        _use_broker(shop_url)
+
+
+def _use_broker(url: str) -> None:
+    settings.BROKER_URL = url
+    current_app.conf.update(broker_url=url, broker_write_url=url)
+    connections.flags.cache_clear()
+
+
+@contextmanager
+def one_worker(*, batch_size: int, processes: int) -> Iterator[int]:
+    """Run one real Celery worker on the scratch database until the block ends; yield its pid once it works."""
+    name = connection.settings_dict["NAME"]
     environment = os.environ | {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}")),
         "REDIS_URL": settings.SCRATCH_REDIS_URL,
         "SHOP_SECRET_KEY": settings.SECRET_KEY,
         "SHOP_JWT_KEY": settings.JWT_KEY,
@@ -71,60 +147,15 @@ def one_worker(database_url: str, *, batch_size: int) -> Iterator[None]:
         "SHOP_LOG_LEVEL": "ERROR",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
     }
-    options = ["--concurrency=1", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    options = [f"--concurrency={processes}", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [sys.executable, "-m", "celery", "--app=config", "--quiet", "--skip-checks", "worker", *options]
     worker = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
     try:
-        yield
+        _wait(lambda: bool(connections.flags().exists(health.HEARTBEAT_KEY)), START_SECONDS)
+        yield worker.pid
     finally:
         worker.terminate()
         worker.wait(timeout=15)
-
-
-def fill(*, products: int) -> None:
-    """Seed users and products that no backlog exhausts."""
-    wish = seeding.Wish(counts={"users": USERS, "products": products}, options={"balance": RICH, "stock": RICH})
-    seeding.seed(wish=wish, now=timezone.now(), progress=lambda *_: None)
-
-
-def accept(count: int, *, products: int) -> None:
-    """Accept `count` two-line orders of random users through the flow that serves `POST /orders`."""
-    choose = random.Random(1)  # noqa: S311 - the same backlog every time
-    user_ids = [row[0] for row in db.rows("SELECT id FROM shop_user ORDER BY id")]
-    product_ids = [row[0] for row in db.rows("SELECT id FROM catalog_product ORDER BY id")]
-    for _ in range(count):
-        chosen = choose.sample(product_ids, k=min(LINES, products))
-        lines = [LineRequest(product_id, choose.randint(1, 3)) for product_id in chosen]
-        wanted = flows.OrderRequest(user_id=choose.choice(user_ids), lines=lines, issuance_id=None)
-        flows.place_order(request=wanted, key=None, now=timezone.now())
-
-
-def settle(count: int, *, products: int, batch_size: int, report: Report) -> Settled:
-    """Accept a backlog, let one worker settle it and return how long that took. Raises TimeoutError."""
-    with scratch_database() as database_url:
-        fill(products=products)
-        began = time.perf_counter()
-        accept(count, products=products)
-        report(f"accepted {count:,} orders in {time.perf_counter() - began:.1f} s, settling in batches of {batch_size}")
-        db.rows("VACUUM ANALYZE")
-        with one_worker(database_url, batch_size=batch_size):
-            seconds = _time_settling()
-        unpaid = Order.objects.exclude(status="paid").count()
-    if unpaid:
-        raise RuntimeError(f"{unpaid} of {count} orders were not paid: the figure would be worth nothing")
-    return Settled(batch_size, count, seconds)
-
-
-def _time_settling() -> float:
-    """Wake the worker once it runs, and time until no order is left."""
-    url = settings.SCRATCH_REDIS_URL
-    with redis.Redis.from_url(url) as flags, current_app.connection_for_write(url) as broker:
-        flags.delete(health.HEARTBEAT_KEY, *(f"wake:{name}" for name in STAGES))
-        _wait(lambda: bool(flags.exists(health.HEARTBEAT_KEY)), START_SECONDS)
-        began = time.perf_counter()
-        current_app.send_task(flows.RESERVE_STOCK, connection=broker, ignore_result=True)
-        _wait(lambda: not queries.is_any_unsettled(), SETTLE_SECONDS)
-    return time.perf_counter() - began
 
 
 def _wait(is_reached: Callable[[], bool], seconds: float) -> None:
@@ -133,3 +164,106 @@ def _wait(is_reached: Callable[[], bool], seconds: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing after {seconds} s")
         time.sleep(LOOK_SECONDS)
+
+
+# --- customers ------------------------------------------------------------------------------------------------------
+
+
+class Customers:
+    """Users and products that no backlog exhausts, and orders through the flow that serves `POST /orders`."""
+
+    def __init__(self, *, products: int, is_hot: bool) -> None:
+        wish = seeding.Wish(counts={"users": USERS, "products": products}, options={"balance": RICH, "stock": RICH})
+        seeding.seed(wish=wish, now=timezone.now(), progress=lambda *_: None)
+        self._choose = random.Random(1)  # noqa: S311 - the same orders every time
+        self._user_ids = [row[0] for row in db.rows("SELECT id FROM shop_user ORDER BY id")]
+        product_ids = [row[0] for row in db.rows("SELECT id FROM catalog_product ORDER BY id")]
+        self._always, self._sometimes = (product_ids[:1], product_ids[1:]) if is_hot else ([], product_ids)
+
+    def order(self) -> None:
+        """Place one order of a random user."""
+        count = min(LINES - len(self._always), len(self._sometimes))
+        chosen = [*self._always, *self._choose.sample(self._sometimes, k=count)]
+        lines = [LineRequest(product_id, self._choose.randint(1, 3)) for product_id in chosen]
+        wanted = flows.OrderRequest(user_id=self._choose.choice(self._user_ids), lines=lines, issuance_id=None)
+        flows.place_order(request=wanted, key=None, now=timezone.now())
+
+    def order_at(self, rate: float, *, seconds: float) -> None:
+        """Place orders evenly; who is late orders at once, so the number is right also on a busy machine."""
+        began = time.perf_counter()
+        for number in range(round(rate * seconds)):
+            time.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            self.order()
+
+
+# --- a backlog ------------------------------------------------------------------------------------------------------
+
+
+def settle(load: Load, *, rounds: int, report: Report) -> Settled:
+    """Accept a backlog and let one worker settle it, once per round. Raises TimeoutError, RuntimeError."""
+    with scratch_redis(), scratch_database():
+        customers = Customers(products=load.products, is_hot=load.is_hot)
+        began = time.perf_counter()
+        for _ in range(load.orders):
+            customers.order()
+        report(f"accepted {load.orders:,} orders in {time.perf_counter() - began:.1f} s")
+        db.rows("VACUUM ANALYZE")
+        return Settled(load, [_settle_once(load) for _ in range(rounds)])
+
+
+def _settle_once(load: Load) -> float:
+    with copy_of_database():
+        with one_worker(batch_size=load.batch_size, processes=load.processes):
+            wakeups.clear_flag(flows.RESERVE_STOCK)
+            began = time.perf_counter()
+            wakeups.publish(flows.RESERVE_STOCK)
+            _wait(_is_settled, SETTLE_SECONDS)
+            seconds = time.perf_counter() - began
+        _check_all_paid()
+    return seconds
+
+
+def _is_settled() -> bool:
+    return not queries.is_any_unsettled()
+
+
+def _check_all_paid() -> None:
+    unpaid = Order.objects.exclude(status="paid").count()
+    if unpaid:
+        raise RuntimeError(f"{unpaid} orders were not paid: the figure would be worth nothing")
+
+
+# --- a trickle ------------------------------------------------------------------------------------------------------
+
+
+def trickle(rate: float, *, seconds: float, load: Load) -> Trickled:
+    """Let orders come at an even rate and measure what one worker needs for them. Raises TimeoutError, RuntimeError."""
+    with scratch_redis(), scratch_database():
+        customers = Customers(products=load.products, is_hot=load.is_hot)
+        with one_worker(batch_size=load.batch_size, processes=load.processes) as pid:
+            customers.order_at(rate, seconds=WARM_UP_SECONDS)
+            _wait(_is_settled, SETTLE_SECONDS)
+            first_id = (Order.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
+            began, cpu, tasks = time.perf_counter(), _cpu_seconds(pid), _count_tasks()
+            customers.order_at(rate, seconds=seconds)
+            _wait(_is_settled, SETTLE_SECONDS)
+            cpu, elapsed, tasks = _cpu_seconds(pid) - cpu, time.perf_counter() - began, _count_tasks() - tasks
+        _check_all_paid()
+        waits = db.rows(
+            "SELECT extract(epoch FROM settled_at - created_at)::float8 * 1000 FROM orders_order WHERE id >= %s",
+            [first_id],
+        )
+    return Trickled(len(waits), elapsed, cpu, tasks, [wait for (wait,) in waits])
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return what a process and its children have used so far."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    stats = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in (pid, *children)]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / TICKS_PER_SECOND  # utime, stime
+
+
+def _count_tasks() -> int:
+    """Return how many tasks the worker has run so far, by its own count."""
+    answers = current_app.control.inspect(timeout=5.0, limit=1).stats() or {}
+    return sum(sum(answer["total"].values()) for answer in answers.values())
