@@ -142,9 +142,12 @@ def next_issuance_id() -> int:
 @db.transaction_required
 def lock_issuances(issuance_ids: Iterable[int]) -> dict[int, LockedIssuance]:
     """Lock issuances, in key order. Transaction: requires one.  Locks: Issuance by id."""
+    ids = set(issuance_ids)
+    if not ids:
+        return {}
     terms = [f"campaign__{name}" for name in Terms.__dataclass_fields__]
     rows = (
-        Issuance.objects.filter(pk__any=set(issuance_ids))
+        Issuance.objects.filter(pk__any=ids)
         .order_by("pk")
         .select_for_update(of=("self",), no_key=True)
         .values_list("pk", "user_id", "status", "expires_at", *terms)

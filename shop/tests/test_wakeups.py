@@ -31,10 +31,21 @@ def messages(queue="orders"):
     return connections.flags().llen(queue)
 
 
-def seconds(call):
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+def shortest(call, *, below):
+    """Return how long a call took in the best of three tries: a busy machine delays one, a wait that is there all."""
+    seconds = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        call()
+        seconds = min(seconds, time.perf_counter() - began)
+        if seconds < below:
+            break
+    return seconds
+
+
+def wake_twenty_times():
+    for _ in range(20):
+        wakeups.wake(NAME)
 
 
 @contextmanager
@@ -69,6 +80,40 @@ def test_wakeups_at_once_are_one_message():
     assert messages() == 1
 
 
+def test_stage_whose_drain_has_begun_is_called_at_once_by_another_stage():
+    wakeups.publish(NAME)
+    wakeups.clear_flag(NAME)
+    assert not wakeups.is_flag_set(NAME)
+    assert wakeups.publish(NAME) is True
+    assert (messages(), wakeups.is_flag_set(NAME)) == (2, True)
+
+
+def test_rest_ends_by_itself():
+    wakeups.clear_flag(NAME)
+    left_ms = connections.flags().pttl(f"wake:{NAME}")
+    assert 0 < left_ms <= wakeups.REST_MS < wakeups.FLAG_MS
+
+
+def test_requests_let_a_stage_rest_and_call_it_afterwards(publisher, monkeypatch):
+    tried = threading.Event()
+    real = wakeups._call
+
+    def call(name, *, lets_rest):
+        called = real(name, lets_rest=lets_rest)
+        tried.set()
+        return called
+
+    monkeypatch.setattr(wakeups, "_call", call)
+    monkeypatch.setattr(wakeups, "REST_MS", 60_000)
+    wakeups.clear_flag(NAME)
+    wakeups.wake(NAME)
+    assert tried.wait(10)
+    assert (messages(), wakeups.is_flag_set(NAME)) == (0, False)
+    connections.flags().delete(f"wake:{NAME}")  # the rest is over
+    wait_until(lambda: messages() == 1)
+    assert wakeups.is_flag_set(NAME)
+
+
 def test_flag_left_by_a_lost_message_delays_its_stage_no_longer_than_its_life():
     wakeups.publish(NAME)
     left_ms = connections.flags().pttl(f"wake:{NAME}")
@@ -77,7 +122,7 @@ def test_flag_left_by_a_lost_message_delays_its_stage_no_longer_than_its_life():
 
 @pytest.mark.usefixtures("publisher")
 def test_wake_publishes_soon_and_costs_its_caller_nothing():
-    assert seconds(lambda: wakeups.wake(NAME)) < 0.05
+    assert shortest(lambda: wakeups.wake(NAME), below=0.05) < 0.05
     wait_until(lambda: messages() == 1)
     assert wakeups.is_flag_set(NAME)
 
@@ -116,43 +161,48 @@ def away(request):
 @pytest.mark.usefixtures("publisher")
 def test_wake_never_waits_and_never_raises_without_redis(away):
     with redis_at("flags", away):
-        assert max(seconds(lambda: wakeups.wake(NAME)) for _ in range(20)) < 0.05
+        assert shortest(wake_twenty_times, below=0.05) < 0.05
 
 
 @pytest.mark.usefixtures("publisher")
 def test_wake_never_waits_and_never_raises_without_broker(away, monkeypatch):
     with broker_at(away, monkeypatch):
-        assert max(seconds(lambda: wakeups.wake(NAME)) for _ in range(20)) < 0.05
+        assert shortest(wake_twenty_times, below=0.05) < 0.05
 
 
 def test_publish_gives_up_soon_without_redis(away):
     with redis_at("flags", away):
-        results: list[bool] = []
-        assert seconds(lambda: results.append(wakeups.publish(NAME))) < 0.5
-        assert results == [False]
+        results: set[bool] = set()
+        assert shortest(lambda: results.add(wakeups.publish(NAME)), below=0.5) < 0.5
+        assert results == {False}
         wakeups.clear_flag(NAME)
         assert not wakeups.is_flag_set(NAME)
 
 
 def test_publish_gives_up_soon_without_broker(away, monkeypatch):
     with broker_at(away, monkeypatch):
-        results: list[bool] = []
-        assert seconds(lambda: results.append(wakeups.publish(NAME))) < 0.6
-        assert results == [False]
+        results: set[bool] = set()
+
+        def publish():
+            wakeups.clear_flag(NAME)
+            results.add(wakeups.publish(NAME))
+
+        assert shortest(publish, below=0.6) < 0.6
+        assert results == {False}
 
 
 @pytest.mark.usefixtures("publisher")
 def test_wakeup_that_failed_is_published_when_redis_is_back(monkeypatch):
     failed = threading.Event()
-    real = wakeups.publish
+    real = wakeups._publish
 
-    def publish(*names):
-        published = real(*names)
-        if not published:
+    def publish(names, *, lets_rest):
+        resting = real(names, lets_rest=lets_rest)
+        if resting is None:
             failed.set()
-        return published
+        return resting
 
-    monkeypatch.setattr(wakeups, "publish", publish)
+    monkeypatch.setattr(wakeups, "_publish", publish)
     with redis_at("flags", dead_server()):
         wakeups.wake(NAME)
         assert failed.wait(10)
