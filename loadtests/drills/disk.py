@@ -6,14 +6,14 @@ from pathlib import Path
 from loadtests.drills.errors import NotPossible
 
 MEGABYTES = 320  # the cluster, its log for a while, and little else
+MOUNT = ("mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=755", "tmpfs")
 
 
 def mount(directory: Path) -> None:
     """Mount a small tmpfs. Raises NotPossible where this process may not mount."""
     directory.mkdir()
     try:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=755", "tmpfs", str(directory)]
-        done = subprocess.run(command, capture_output=True, check=False)
+        done = subprocess.run([*MOUNT, str(directory)], capture_output=True, check=False)
     except FileNotFoundError as error:
         raise NotPossible("no_mount") from error
     if done.returncode:

@@ -66,49 +66,32 @@ def next_number(scene: Scene) -> int:
 
 
 def charge(scene: Scene, user: int) -> Op:
-    """Return a patient, keyed charge that the schedule does not hold."""
-    number = next_number(scene)
+    """Return a charge that the schedule does not hold."""
     amount = EXTRA_AMOUNT + scene.extra_ops
-    return Op(
-        number=number,
-        at=0.0,
-        kind="charge",
-        user=user,
-        intent=facts.charge_intent(user, amount),
-        body={"amount": amount},
-        key=f"extra-{number}",
-        is_patient=True,
-        luck=scene.dice.random(),
-    )
+    return _wanted(scene, "charge", user, facts.charge_intent(user, amount), {"amount": amount})
 
 
 def order(scene: Scene, user: int, product: int) -> Op:
-    """Return a patient, keyed order of a quantity that no schedule asks for."""
-    number = next_number(scene)
+    """Return an order of a quantity that no schedule asks for."""
     quantity = 10 + scene.extra_ops
-    return Op(
-        number=number,
-        at=0.0,
-        kind="order",
-        user=user,
-        intent=facts.order_intent(user, [(product, quantity)]),
-        body={"items": [{"product_id": product, "quantity": quantity}]},
-        key=f"extra-{number}",
-        is_patient=True,
-        luck=scene.dice.random(),
-    )
+    body = {"items": [{"product_id": product, "quantity": quantity}]}
+    return _wanted(scene, "order", user, facts.order_intent(user, [(product, quantity)]), body)
 
 
 def claim(scene: Scene, user: int, campaign: int) -> Op:
-    """Return a patient, keyed claim."""
+    return _wanted(scene, "claim", user, facts.claim_intent(user, campaign), {"coupon_id": campaign})
+
+
+def _wanted(scene: Scene, kind: str, user: int, intent: str, body: dict[str, Any]) -> Op:
+    """Return what a patient customer wants at once, with a key."""
     number = next_number(scene)
     return Op(
         number=number,
         at=0.0,
-        kind="claim",
+        kind=kind,
         user=user,
-        intent=facts.claim_intent(user, campaign),
-        body={"coupon_id": campaign},
+        intent=intent,
+        body=body,
         key=f"extra-{number}",
         is_patient=True,
         luck=scene.dice.random(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.drills import history, incident, registry, season, sheet, summary
+from loadtests.drills import disk, history, incident, registry, season, sheet, summary
 from loadtests.drills.incident import Incident, Pace
 from loadtests.drills.registry import Drill
 from loadtests.management.commands.drill import without_guards
@@ -76,3 +76,15 @@ def test_without_idempotency_keys_the_drill_fails_and_names_what_was_doubled() -
     assert played.is_as_meant
     doubled = {str(finding.values["entry"]).split()[1] for finding in played.findings if finding.key == "doubled"}
     assert doubled >= {"charge", "order"}
+
+
+def test_a_fault_this_machine_does_not_allow_is_skipped_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(disk, "MOUNT", ("false",))
+    played = play(registry.chosen(["disk-full"]))
+    assert (played.word, played.is_as_meant) == ("SKIP", True)
+    assert sheet.reasons(played, "en") == ["this process may not mount a tmpfs"]
+    files = sheet.write(played, tmp_path)
+    assert "**SKIP**" in files[1].read_text()
+    assert summary.lines([played.summary])[1].endswith("this process may not mount a tmpfs")

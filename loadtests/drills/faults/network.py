@@ -3,15 +3,11 @@
 from collections.abc import Generator
 
 from loadtests.drills.engines import Engine
-from loadtests.drills.house import Plan
-from loadtests.drills.judge import Allowance
+from loadtests.drills.faults.redis import MOVED, OUTSIDE, SERVED
 from loadtests.drills.proxy import FINE, Mode
 from loadtests.drills.registry import Expectation, Scene, drill
 
 Fault = Generator[None, None, None]
-OUTSIDE = Plan(is_outside=True)
-SERVED = ("charge", "balance", "list", "detail", "top", "follow")  # what needs no Redis
-MOVED = Allowance(moved_places=True)
 
 
 def _bad(scene: Scene, engine: Engine | None, mode: Mode) -> Fault:
