@@ -1,12 +1,15 @@
 """An operator's walk through the admin of a running shop, in a real browser."""
 
+import base64
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
+from django_otp.oath import TOTP
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shop.testing_shop import ROOT, RunningShop
@@ -108,3 +111,30 @@ def test_language_switch_speaks_korean(page: Page) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     page.goto("/admin/coupons/campaign/add/")
     expect(page.get_by_role("button", name="저장", exact=True)).to_be_visible()
+
+
+def code_for(page: Page, *, steps: int = 0) -> str:
+    """Return the code an authenticator app would show for the key on the page; `steps` of 30 s from now."""
+    totp = TOTP(base64.b32decode(page.locator("#secret").inner_text().replace(" ", "")))
+    totp.time = time.time() + 30 * steps
+    return f"{totp.token():06}"
+
+
+def test_a_second_factor_is_set_up_and_removed(page: Page) -> None:
+    page.locator("#nav-sidebar").get_by_text(NAME).click()
+    page.get_by_role("link", name="Second factor").click()
+    expect(page.locator("#qr svg")).to_be_visible()
+    now, later = code_for(page), code_for(page, steps=1)  # each is good once
+    page.fill("#id_code", now)
+    page.get_by_role("button", name="Set up").click()
+    expect(page.get_by_text("From now on you sign in with a code.")).to_be_visible()
+    page.goto("/admin/second-factor/")
+    expect(page.locator("#qr")).to_have_count(0)
+    page.fill("#id_code", later)
+    page.get_by_role("button", name="Remove second factor").click()
+    expect(page.get_by_text("You sign in without a code again.")).to_be_visible()
+
+
+def test_interactive_documentation_runs_under_its_policy(page: Page) -> None:
+    page.goto("/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
