@@ -55,11 +55,11 @@ def refusal(status: HTTPStatus) -> bytes:
 
 
 class Unreadable(Exception):
-    """Raised inside the parser: the request is refused with `status`."""
+    """Raised inside the parser: the request is refused with `reason`."""
 
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(status)
-        self.status = status
+    def __init__(self, reason: HTTPStatus) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Request:

@@ -147,7 +147,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         try:
             connection.feed(data)
         except http1.Unreadable as error:
-            self.refuse(connection, error.status)
+            self.refuse(connection, error.reason)
             return
         if connection.requests:
             self.dispatch(connection)

@@ -5,16 +5,20 @@ Two handlers, because the API needs none of what the admin needs (sessions, CSRF
 cost two to four times an empty view (DESIGN.md "What each request may cost").
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
+from django.db import close_old_connections
+from django.http import HttpResponse
 from django.urls import get_resolver
 
+from config import headers
 from shop import logs, revocations
 from shop.health import ALIVE
 from shop.middleware import request_id_of
@@ -27,6 +31,7 @@ ALIVE_HEADERS = [  # as shop.api.Liveness, which answers the other methods
     ("Content-Type", "application/json"),
     ("Content-Length", str(len(ALIVE))),
     ("Cache-Control", "no-store"),
+    *headers.of("/livez"),
 ]
 ADMIN_PATHS = ("/admin", "/static/")
 
@@ -47,15 +52,38 @@ class HandlerWith(WSGIHandler):
             settings.MIDDLEWARE = everything
 
 
+class ApiHandler(HandlerWith):
+    """
+    The parent's work without the signals around a request, whose receivers take 30 of an empty view's 90 µs.
+
+    Of what they do the API needs one thing: after a request, close the connection whose server went away. No answer of
+    the API streams, and none sets a cookie.
+    """
+
+    def respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            response = cast("HttpResponse", self.get_response(self.request_class(environ)))
+        finally:
+            close_old_connections()
+        sent = [*response.items(), *headers.of(environ["PATH_INFO"])]
+        start_response(f"{response.status_code} {response.reason_phrase}", sent)
+        return [response.content]
+
+
 @cache
 def admin_handler() -> WSGIHandler:
     """Build the admin's handler on first use: it reads every static file's name, which an API process never needs."""
     return HandlerWith(settings.MIDDLEWARE)
 
 
-api_handler = HandlerWith(settings.API_MIDDLEWARE)
+api_handler = ApiHandler(settings.API_MIDDLEWARE)
 get_resolver().url_patterns  # noqa: B018 - imports every view now: else the first request of each process pays 0.2 s
 revocations.watch()
+# The collector need not walk again and again what is loaded now: 5 % of the web's CPU under load. What requests leave
+# is freed by reference counts; cycles are rare and small, and looking for them each 700 objects is too often.
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -65,4 +93,4 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         return [ALIVE]
     if path.startswith(ADMIN_PATHS):
         return admin_handler()(environ, start_response)
-    return api_handler(environ, start_response)
+    return api_handler.respond(environ, start_response)

