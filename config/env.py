@@ -145,7 +145,8 @@ def service(name: str) -> str:
 
 URL_OF_ROLE = {"app": "DATABASE_URL", "owner": "SHOP_OWNER_DATABASE_URL", "reader": "SHOP_READER_DATABASE_URL"}
 ROLE_OF_COMMAND = {
-    **dict.fromkeys(("up", "migrate", "grant_roles", "seed", "loadtest", "bench_settle"), "owner"),
+    **dict.fromkeys(("up", "migrate", "grant_roles", "seed", "loadtest"), "owner"),
+    **dict.fromkeys(("bench_settle", "bench_backlog", "bench_requests"), "owner"),
     **dict.fromkeys(("audit", "report"), "reader"),
 }
 

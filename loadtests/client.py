@@ -60,9 +60,11 @@ class Client:
     def post(self, path: str, body: dict[str, Any]) -> Answer:
         return self.ask("POST", path, body)
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Send one request. Raises NoAnswer."""
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, token: str = "") -> Answer:
+        """Send one request, as somebody else with another `token`. Raises NoAnswer."""
         headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         try:
             self._connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = self._connection.getresponse()

@@ -40,7 +40,7 @@ def empty_server() -> Iterator[EmptyServer]:
         child = processes.spawn(
             [sys.executable, *_command(port)],
             cwd=settings.BASE_DIR,
-            env=_environment(data_dir),
+            env=environment_of_a_web(data_dir),
             output=output,
         )
         try:
@@ -56,7 +56,8 @@ def _command(port: int) -> tuple[str, ...]:
     return ("-m", "granian", *parts.granian_options(port)[:-1], APPLICATION)
 
 
-def _environment(data_dir: Path) -> dict[str, str]:
+def environment_of_a_web(data_dir: Path) -> dict[str, str]:
+    """Return the environment of a web process that works for this shop; `data_dir` marks whose it is."""
     return os.environ | {
         "DATABASE_URL": settings.DATABASE_URL,
         "REDIS_URL": settings.REDIS_URL,

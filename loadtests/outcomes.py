@@ -61,6 +61,12 @@ def count_of(metrics: Metrics, name: str) -> int:
     return int(metrics.get(name, {}).get("count", 0))
 
 
+def longest(metrics: Metrics, name: str) -> float | None:
+    """Return the highest value of a trend in seconds, None if k6 never saw it."""
+    latest = latency_in(metrics.get(name, {})).max
+    return None if latest is None else round(latest / 1000, 2)
+
+
 def _by_kind(metrics: Metrics, counter: str) -> list[tuple[str, str, str, int]]:
     """Return (outcome, status, code, count) of every kind k6 counted (k6/lib/outcomes.js)."""
     start, end = f"{counter}{{kind:", "}"

@@ -105,3 +105,33 @@ def busy_seconds() -> float:
     """Return the CPU seconds the whole machine has spent working since it started."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     return (sum(fields[:3]) + sum(fields[5:8])) / TICKS  # user, nice, system; irq, softirq, steal: not idle, not iowait
+
+
+def proportional_mb(pids: list[int]) -> float:
+    """Return the resident memory of some processes, a page that several of them share counted once."""
+    return sum(_kb(pid, "smaps_rollup", "Pss:") for pid in pids) / 1024
+
+
+def resident_mb(pids: list[int]) -> float:
+    """Return the sum of the processes' resident memory; a page that two of them share counts twice."""
+    return sum(_kb(pid, "status", "VmRSS:") for pid in pids) / 1024
+
+
+def ran_seconds(pids: list[int]) -> float:
+    """Return the CPU seconds all threads of some processes have run, to the nanosecond (`use_of` knows hundredths)."""
+    seconds = 0.0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            try:
+                seconds += int((thread / "schedstat").read_text().split()[0]) / 1e9
+            except (OSError, ValueError):
+                continue
+    return seconds
+
+
+def _kb(pid: int, file: str, name: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0  # it has just ended
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)

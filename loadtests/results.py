@@ -167,7 +167,11 @@ class Saturation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Everything about one run; `verdict` is filled in by `verdict.judge`."""
+    """
+    Everything about one run; `verdict` is filled in by `verdict.judge`.
+
+    `answered_within_s`: from the start of a rush until the last of its customers had an answer.
+    """
 
     scenario: str
     started_at: str
@@ -182,6 +186,7 @@ class Run:
     lines: list[Line] = field(default_factory=list)
     audit: AuditResult | None = None
     settled_within_s: float | None = None
+    answered_within_s: float | None = None
     samples: list[Sample] = field(default_factory=list)
     odd: list[Mapping[str, Any]] = field(default_factory=list)
     saturations: list[Saturation] = field(default_factory=list)

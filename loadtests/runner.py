@@ -93,6 +93,7 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
         coupons=coupons if "coupon" in plan.mix else None,
         lines=reconciliation.reconcile(endpoints=endpoints, charged=charged, added=added, orders=orders),
         settled_within_s=settled_within,
+        answered_within_s=outcomes.longest(metrics, "answered_after"),
         samples=samples,
         odd=list(outcomes.odd_answers(log)),
     )

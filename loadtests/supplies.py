@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loadtests.scenarios import Plan
+from shop import db
 from shop.auth import access_token_for
 from shop.seeding import Wish, seed, tidy
 
@@ -54,24 +55,42 @@ def supplies(plan: Plan, *, now: datetime) -> Iterator[Supplies]:
 
     The last of each kind is the preflight's: it must not take the piece that a rush counts.
     """
-    wanted = {"users": plan.number("users") + 1, "products": plan.number("products") + 1}
-    options: dict[str, int | None] = {"balance": BALANCE, "stock": plan.number("stock")}
-    blocks = seed(wish=Wish(counts=wanted, options=options), now=now, progress=_silent)
+    users, products = _whole_shop() if plan.numbers["whole_shop"] else _seeded(plan, now)
     coupons, hot = _all_campaigns(plan, now)
     tidy(_silent)
     with TemporaryDirectory(prefix="loadtest-") as directory:
         tokens = Path(directory) / "tokens.json"
-        _write_tokens(tokens, blocks["users"][:-1])
+        _write_tokens(tokens, _spread(users[:-1], plan.number("users")))
         yield Supplies(
-            users=blocks["users"][:-1],
-            products=blocks["products"][:-1],
+            users=users[:-1],
+            products=products[:-1],
             coupons=coupons[:-1],
             hot_coupon=hot.start,
-            guide_user=blocks["users"][-1],
-            guide_product=blocks["products"][-1],
+            guide_user=users[-1],
+            guide_product=products[-1],
             guide_coupon=coupons[-1],
             tokens=tokens,
         )
+
+
+def _seeded(plan: Plan, now: datetime) -> tuple[range, range]:
+    """Return the users and products of this run alone."""
+    wanted = {"users": plan.number("users") + 1, "products": plan.number("products") + 1}
+    options: dict[str, int | None] = {"balance": BALANCE, "stock": plan.number("stock")}
+    blocks = seed(wish=Wish(counts=wanted, options=options), now=now, progress=_silent)
+    return blocks["users"], blocks["products"]
+
+
+def _whole_shop() -> tuple[range, range]:
+    """Return everybody and everything there is (one block of ids each, as `seed` makes it): how size itself costs."""
+    first_user, last_user = db.rows("SELECT min(user_id), max(user_id) FROM balance_wallet")[0]
+    first_product, last_product = db.rows("SELECT min(id), max(id) FROM catalog_product")[0]
+    return range(first_user, last_user + 1), range(first_product, last_product + 1)
+
+
+def _spread(users: range, count: int) -> range:
+    """Return so many of the users, at equal distances."""
+    return users[:: max(1, len(users) // count)][:count]
 
 
 def with_new_campaigns(stock: Supplies, plan: Plan, *, now: datetime) -> Supplies:

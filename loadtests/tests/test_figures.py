@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from loadtests import bottleneck, capacity, charts, compare, outcomes, scenarios
-from loadtests.results import Probe, Run
-from loadtests.tests.figures import second, sound
+from loadtests.results import AuditResult, Probe, Run
+from loadtests.tests.figures import keys, second, sound
 
 
 def test_a_percentile_is_interpolated_in_its_class() -> None:
@@ -22,6 +22,14 @@ def test_the_log_gives_samples_and_the_first_odd_answer_of_each_kind() -> None:
     log = "\n".join(["claim 12 1000", odd % "a", odd % "b"])
     assert outcomes.claims_seen(log) == {12: 1_000}
     assert outcomes.odd_answers(log) == [{"endpoint": "order", "status": 500, "said": "a"}]
+
+
+def test_the_kinds_of_answers_become_outcomes_statuses_and_codes() -> None:
+    counted = {"done/202/": 7, "refused/409/coupon_sold_out": 5, "contention/503/": 2, "server_fault/503/": 0}
+    metrics = {f"answers_coupon{{kind:{kind}}}": {"count": count} for kind, count in counted.items()}
+    found = outcomes.list_endpoints(metrics | {"answers_coupon": {"count": 14}, "latency_all": {}}, ["coupon"])[0]
+    assert (found.requests, found.outcomes) == (14, {"done": 7, "refused": 5, "contention": 2})
+    assert (found.statuses, found.codes) == ({"202": 7, "409": 5, "503": 2}, {"coupon_sold_out": 5})
 
 
 # --- plans ----------------------------------------------------------------------------------------------------------
@@ -53,6 +61,14 @@ def test_every_number_can_be_overridden() -> None:
     assert plan.numbers["vus"] == 2_000  # grows with the rate
     assert (plan.mix["coupon"], "list" in plan.mix, plan.objectives["p95_ms"]) == (7.0, False, 99.0)
     assert plan.environment["USERS"] == "10"
+
+
+def test_capacity_takes_mix_and_supplies_of_another_scenario_and_keeps_its_own_length() -> None:
+    plan, peak = scenarios.plan_for("capacity", {}, like="peak"), scenarios.plan_for("peak", {})
+    assert (plan.mix, plan.numbers["coupons"], plan.numbers["users"]) == (peak.mix, 10, 5_000)
+    assert plan.numbers["duration_s"] < peak.numbers["duration_s"]
+    assert scenarios.plan_for("capacity", {}, like="empty").objectives["stateless"] is True
+    assert "stateless" not in scenarios.plan_for("capacity", {}).objectives
 
 
 @pytest.mark.parametrize(
@@ -109,6 +125,13 @@ def test_the_search_ends_within_its_precision(limit: int) -> None:
 
 def test_the_search_goes_down_from_a_first_rate_that_is_too_high() -> None:
     assert search(40)[0] in range(38, 41)
+
+
+def test_a_rate_that_left_wrong_data_behind_was_not_carried() -> None:
+    found = capacity.conclude([sound()], [Probe(rate=100, seconds=9, met=True, p95_ms=5, settled_p95_ms=9, dropped=0)])
+    assert capacity.audited(found, AuditResult(checked=9, violations=[])).verdict.word == "PASS"
+    wrong = capacity.audited(found, AuditResult(checked=9, violations=["S1 stock"]))
+    assert (wrong.verdict.word, keys(wrong)) == ("FAIL", ["violations"])
 
 
 def test_one_unlucky_probe_does_not_change_the_answer() -> None:

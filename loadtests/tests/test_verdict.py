@@ -86,6 +86,12 @@ def test_an_audit_with_violations_fails_the_run_and_a_missing_one_invalidates_it
     assert (unaudited.verdict.word, keys(unaudited)) == ("INVALID", ["not_audited"])
 
 
+def test_only_a_run_that_writes_nothing_needs_neither_reconciliation_nor_audit() -> None:
+    stateless = dict(sound().objectives) | {"stateless": True}
+    assert sound(lines=[], audit=None, orders=None, objectives=stateless).verdict.word == "PASS"
+    assert keys(sound(lines=[], audit=None, orders=None)) == ["not_audited", "not_reconciled"]
+
+
 def test_totals_that_do_not_reconcile_invalidate_the_run() -> None:
     run = sound()
     run = sound(lines=lines(run.parts, rows=101))
@@ -104,6 +110,24 @@ def test_missed_objectives_fail_a_valid_run() -> None:
     parts = [endpoint("list", 1_000, "200", done=990, contention=8, timeout=2)]
     run = sound(endpoints=[*parts, all_of(parts, replace(sound().overall, p95=151.0))])
     assert (run.verdict.word, keys(run)) == ("FAIL", ["timeouts", "missed_contention_share", "missed_p95_ms"])
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(5.0, ["all_met"]), (5.1, ["missed_answered_within_s"])])
+def test_a_rush_in_which_somebody_waits_too_long_fails(seconds: float, expected: list[str]) -> None:
+    objectives = dict(sound().objectives) | {"answered_within_s": 5}
+    assert keys(sound(objectives=objectives, answered_within_s=seconds)) == expected
+
+
+@pytest.mark.parametrize(("issued", "expected"), [(100, []), (101, ["not_sold_out"])])
+def test_a_rush_for_coupons_alone_needs_no_orders(issued: int, expected: list[str]) -> None:
+    run = sound(
+        plan=dict(sound().plan) | {"rate": 500, "stock": 7, "hot_coupon_quantity": 100},
+        objectives=dict(sound().objectives) | {"sells_out": True},
+        orders=None,
+        coupons=Settlement(accepted=100, results={"issued": issued}),
+        generator=Generator(planned=500, started=500, dropped=0, vus_limit=500),
+    )
+    assert [key for key in keys(run) if key != "all_met"] == expected
 
 
 @pytest.mark.parametrize(("paid", "issued", "expected"), [(100, 100, []), (99, 100, ["not_sold_out"])])

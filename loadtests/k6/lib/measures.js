@@ -28,6 +28,7 @@ export function measures(plan) {
   const unexpected = new Counter('unexpected');
   const late = new Counter('late');
   const charged = new Counter('charged_amount');
+  const answeredAfter = new Trend('answered_after', true);
   // One counter per latency class: read each second from outside, they give percentiles over time for a few bytes.
   const classes = [...BOUNDS_MS, 'inf'].map((bound) => new Counter(`latency_le_${bound}`));
   const asked = {};
@@ -51,5 +52,5 @@ export function measures(plan) {
     if (kind.unexpected) unexpected.add(1);
   }
 
-  return { record, charge: (amount) => charged.add(amount) };
+  return { record, charge: (amount) => charged.add(amount), answered: (ms) => answeredAfter.add(ms) };
 }

@@ -1,0 +1,92 @@
+"""
+Does the shop slow down as it grows? Two shops side by side, a small one and one with a million of everything; rounds of
+the same load and the same backlog alternate between them, so that whatever else the machine does hits both.
+
+Customers and goods are drawn from everything there is: a large shop whose load touched a thousand rows would prove
+nothing.
+"""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from loadtests.bench import shops
+from loadtests.bench.figures import AT_MOST, Figure, Part
+from loadtests.bench.shops import Say, Shop, line_of
+from loadtests.results import Run
+
+SMALL, LARGE, LARGE_IF_QUICK = 1_000, 1_000_000, 100_000
+LIMIT = 1.3
+ROUNDS, ROUNDS_IF_QUICK = 4, 2
+LOAD = ("--rate", "300", "--vus", "300", "--set", "whole_shop=1", "--set", "p95_ms=1000")
+RICH = ("--balance", "200000000", "--stock", "1000000")
+
+ReportOf = Callable[..., Run]
+Figures = dict[str, dict[str, list[float]]]
+"""Shop -> what -> one value per round."""
+
+
+def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf) -> Part:
+    """Run the rounds and return how many times slower the large shop is. Raises NotMeasured."""
+    sizes = {"small": SMALL, "large": LARGE_IF_QUICK if quick else LARGE}
+    load = ("loadtest", "load", *LOAD, "--duration", "10s" if quick else "20s")
+    backlog = ("bench_backlog", "--orders", "3000" if quick else "8000", "--json")
+    found: Figures = {name: defaultdict(list) for name in sizes}
+    wrong: list[str] = []
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(shops.shop(say)) for name in sizes}
+        for name, shop in running.items():
+            fill(shop, sizes[name], say)
+        for number in range(ROUNDS_IF_QUICK if quick else ROUNDS):
+            for name in ("small", "large") if number % 2 == 0 else ("large", "small"):
+                say(f"growth: round {number + 1}, the {name} shop")
+                run = report_of(running[name], *load[1:], directory=directory / f"growth-{name}-{number + 1}")
+                collect(found[name], run, json.loads(running[name].manage(*backlog)))
+                wrong += [f"growth, {name}: {said}" for said in (run.audit.violations if run.audit else ["no audit"])]
+    return Part(
+        name="growth",
+        seconds=0,
+        figures=figures(found, sizes["large"], line_of(load), line_of(backlog)),
+        wrong=wrong,
+        charts={
+            f"growth {name}": {what: statistics.median(values) for what, values in found[name].items()}
+            for name in found
+        },
+    )
+
+
+def fill(shop: Shop, count: int, say: Say) -> None:
+    """Seed so many products, users and orders, all of which can be bought and paid for."""
+    say(f"seeding {count:,} products, users and orders")
+    size = str(count)
+    shop.manage("seed", "--products", size, "--users", size, "--orders", size, *RICH)
+
+
+def collect(found: dict[str, list[float]], run: Run, backlog: dict[str, float]) -> None:
+    """Add a round: the p95 of each endpoint, and how long one settled order took."""
+    for item in run.parts:
+        if item.latency.p95 is not None:
+            found[item.name].append(item.latency.p95)
+    found["settle"].append(1_000 / backlog["orders_per_second"])
+
+
+def figures(found: Figures, size: int, load: str, backlog: str) -> list[Figure]:
+    """Return the large shop's medians as multiples of the small one's."""
+    rows = []
+    for what, values in found["small"].items():
+        small, large = statistics.median(values), statistics.median(found["large"][what])
+        name = "time to settle an order" if what == "settle" else f"{what}: p95"
+        rows.append(
+            Figure(
+                name=f"{name}, times the small shop's",
+                measured=large / small if small else None,
+                unit=f"({small:.3g} → {large:.3g} ms at {size:,})",
+                bound=AT_MOST,
+                limit=LIMIT,
+                command=backlog if what == "settle" else load,
+            )
+        )
+    return rows
