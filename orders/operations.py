@@ -86,14 +86,7 @@ def lock_order(order_id: int, *, user_id: int | None) -> Claimed | None:
 def with_lines(orders: Sequence[Claimed]) -> list[Claimed]:
     """Return the claimed orders with their lines, read in one statement. Lines never change."""
     lines: dict[int, list[WantedLine]] = {order.order_id: [] for order in orders}
-    rows = db.rows(
-        """
-        SELECT order_id, product_id, quantity, quantity * unit_price FROM orders_orderline
-        WHERE order_id = ANY(%s::bigint[])
-        """,
-        [db.array(lines)],
-    )
-    for order_id, *line in rows:
+    for order_id, *line in queries.list_lines(lines):
         lines[order_id].append(WantedLine(*line))
     return [order._replace(lines=tuple(lines[order.order_id])) for order in orders]
 

@@ -118,6 +118,17 @@ def first_waiting(status: Status | None, *, skip: list[int]) -> int | None:
     return found[0][0] if found else None
 
 
+def list_lines(order_ids: Iterable[int]) -> list[tuple[Any, ...]]:
+    """Return the lines of these orders as (order id, product id, quantity, amount)."""
+    return db.rows(
+        """
+        SELECT order_id, product_id, quantity, quantity * unit_price FROM orders_orderline
+        WHERE order_id = ANY(%s::bigint[])
+        """,
+        [db.array(order_ids)],
+    )
+
+
 def is_any_unsettled() -> bool:
     """Say whether any order waits for the pipeline."""
     return Order.objects.filter(status__in=UNSETTLED).exists()
