@@ -51,13 +51,20 @@ class Stage:
     One step of the pipeline; `name` is also its Celery task's.
 
     `flow(claim=, now=)` settles one batch; `first_waiting(skip=)` names the item it would claim first, without a lock;
-    `then` are the stages to wake when something moved.
+    `then` are the stages to wake when something moved, `then_if_waiting` only when something waits there already.
     """
 
     name: str
     flow: Callable[..., None]
     first_waiting: Callable[..., int | None]
     then: tuple[str, ...] = ()
+    then_if_waiting: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _stages.setdefault(self.name, self)
+
+
+_stages: dict[str, Stage] = {}  # by name: a room wakes stages of rooms it does not know
 
 
 @db.transaction_required
@@ -125,8 +132,8 @@ def _run_batches(stage: Stage, turn: "_Turn", deadline: float) -> tuple[int, boo
         if error is None:
             turn.note_passed(claim)
             total += len(claim.taken)
-            # Not only at the end: then the next stage, in another process, works on one batch while we make the next.
-            wakeups.publish(*stage.then if len(claim.taken) > len(claim.put_off) else ())
+            if len(claim.taken) > len(claim.put_off):
+                _wake_next(stage)
             is_done = len(claim.taken) < size
             size = min(size * 2, settings.BATCH_SIZE)
         elif isinstance(error, (*db.TROUBLE, Busy)) or not claim.taken:
@@ -135,6 +142,16 @@ def _run_batches(stage: Stage, turn: "_Turn", deadline: float) -> tuple[int, boo
             size = _after_failure(stage, turn, claim, error)
     turn.is_over = True
     return total, is_done
+
+
+def _wake_next(stage: Stage) -> None:
+    """
+    Wake the stages that have work now.
+
+    After each batch, not only after the last: so another process works on one batch while this one makes the next.
+    """
+    waiting = [name for name in stage.then_if_waiting if _is_anything_waiting(_stages[name], [])]
+    wakeups.publish(*stage.then, *waiting)
 
 
 def _is_anything_waiting(stage: Stage, parked: list[int]) -> bool:

@@ -454,7 +454,7 @@ def test_stages_wake_tasks_that_exist_and_are_swept() -> None:
 
     tasks = own_tasks(celery_app)
     names = {stage.name for stage in (RECORD_CLAIMS, *STAGES)}
-    woken = {name for stage in (RECORD_CLAIMS, *STAGES) for name in stage.then}
+    woken = {name for stage in (RECORD_CLAIMS, *STAGES) for name in (*stage.then, *stage.then_if_waiting)}
     assert names <= set(tasks)
     assert woken <= names
 

@@ -9,15 +9,19 @@ from config.tests.building import (
     everything,
     issued,
     make_campaign,
+    make_product,
     make_user,
     parked_ids,
+    place,
     run,
     settle,
+    status,
 )
 from coupons import flows, gate, operations
 from coupons.models import Issuance
 from coupons.operations import Place
 from coupons.tasks import RECORD_CLAIMS
+from orders.tasks import REDEEM_COUPONS, RESERVE_STOCK
 from shop import db, pipeline, wakeups
 from shop.errors import DependencyUnavailable
 from shop.models import ParkedItem
@@ -196,9 +200,20 @@ def test_while_redis_is_away_the_drain_waits_and_blames_nobody():
     assert ids(claims) == list(Issuance.objects.values_list("pk", flat=True))
 
 
-def test_recorded_claims_wake_the_orders_that_may_wait_for_them():
-    claims_of(1, make_campaign())
-    assert not wakeups.is_flag_set("orders.redeem_coupons")
+def test_recorded_claims_wake_the_order_that_waits_for_its_coupon():
+    user_id = make_user(balance=10_000)
+    claimed = claim(user_id, make_campaign())
+    order_id = place(user_id, (make_product(stock=1), 1), issuance_id=claimed.issuance_id)
+    run(RESERVE_STOCK, REDEEM_COUPONS)
+    assert status(order_id) == "stock_reserved"  # put off
+    assert not wakeups.is_flag_set(REDEEM_COUPONS.name)
     assert pipeline.drain(RECORD_CLAIMS) == 1
-    assert wakeups.is_flag_set("orders.redeem_coupons")
+    assert wakeups.is_flag_set(REDEEM_COUPONS.name)
     assert run(RECORD_CLAIMS) == []
+    assert run(REDEEM_COUPONS) == [order_id]
+
+
+def test_recorded_claims_that_nobody_waits_for_wake_nobody():
+    claims_of(1, make_campaign())
+    assert pipeline.drain(RECORD_CLAIMS) == 1
+    assert not wakeups.is_flag_set(REDEEM_COUPONS.name)
