@@ -16,6 +16,7 @@ help:
 	@echo "make access-matrix  write docs/access-matrix.md from the table the tests ask the shop"
 	@echo "make drill  every fault under load, with incident sheets: half an hour;  make drill-controls"
 	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
+	@echo "make audit-deps  ask PyPI for known vulnerabilities of what requirements.txt pins; 4: it did not answer for all"
 	@echo "make messages  update the Korean catalogue from the sources and compile it"
 
 setup:
@@ -60,3 +61,6 @@ messages: setup-dev
 lock:
 	$(LOCK) requirements.in --output-file requirements.txt
 	$(LOCK) requirements-dev.in --output-file requirements-dev.txt
+
+audit-deps: setup-dev
+	@$(RUN) -m shop.local.advisories
