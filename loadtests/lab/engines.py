@@ -21,10 +21,12 @@ import redis
 from django.conf import settings
 
 from config import env
+from loadtests import procfs
 from loadtests.lab.means import Servers
 from shop.local import accounts, ports, postgres, processes, valkey
 
 SPARE_CONNECTIONS = 20
+VALKEY = "valkey-server"
 
 
 @contextmanager
@@ -37,6 +39,7 @@ def servers(*, clients: int) -> Iterator[Servers]:
     """
     with ExitStack() as stack:
         database_url, redis_url = str(env.read("DATABASE_URL")), str(env.read("REDIS_URL"))
+        are_own = not database_url and not redis_url
         if not (database_url and redis_url):
             directory = stack.enter_context(_directory())
             database_url = database_url or _start_postgres(stack, directory / "postgres", clients=clients)
@@ -44,7 +47,7 @@ def servers(*, clients: int) -> Iterator[Servers]:
         scratch_url = stack.enter_context(scratch_database(database_url))
         prefix = f"locklab:{os.getpid()}"
         stack.callback(_forget, redis_url, prefix)
-        yield Servers(scratch_url, redis_url, prefix)
+        yield Servers(scratch_url, redis_url, prefix, str(directory) if are_own else "")
 
 
 @contextmanager
@@ -116,3 +119,24 @@ def described(connection: psycopg.Connection) -> dict[str, str]:
     names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
     rows = connection.execute("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [list(names)])
     return dict(rows.fetchall())
+
+
+def cpu_seconds(servers: Servers) -> float | None:
+    """Return the CPU time the lab's own engines have used so far, ended sessions included; None for others' engines."""
+    if not servers.directory:
+        return None
+    directory = Path(servers.directory)
+    pids = [
+        *processes.working_in(directory / "postgres", "postgres"),
+        *processes.working_in(directory / "valkey", VALKEY),
+    ]
+    return sum(_cpu_ticks(pid) for pid in pids) / procfs.TICKS
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Return what a process and its ended children have used: PostgreSQL's sessions are children of its first."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime

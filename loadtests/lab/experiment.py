@@ -1,5 +1,6 @@
 """Runs: fill the tables, let the customers in, watch, audit; round after round, the strategies in turn."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 import psycopg
 
 from loadtests import procfs
-from loadtests.lab import audit, strategies, tables
+from loadtests.lab import audit, engines, strategies, tables
 from loadtests.lab.answers import FAILURES, PAID, REFUSALS, Timed
 from loadtests.lab.clients import Buy, Settle
 from loadtests.lab.crew import Crew, Worked
@@ -77,10 +78,10 @@ def measure(lab: Lab, plan: Plan, workload: Workload, market: Market, *, strateg
     tables.fill(lab.connection, market)
     tasks = _tasks(lab, plan, workload, market.orders, strategy)
     settle = Settle(lab.servers) if strategy in strategies.SETTLE_LATER else None
-    busy = procfs.busy_seconds()
+    before = _spent(lab)
     with watching(lab.connection) as watch:
         worked = lab.crew.work(tasks, settle)
-        busy = procfs.busy_seconds() - busy
+        spent = _difference(before, _spent(lab))
     timed = [timed for done in worked.buyers for timed in done.timed]
     found = audit.violations(lab.connection, {item.number: item.answer.said for item in timed})
     return Measured(
@@ -89,8 +90,33 @@ def measure(lab: Lab, plan: Plan, workload: Workload, market: Market, *, strateg
         round=number,
         refused=tables.refused(lab.connection),
         violations=[str(violation) for violation in found],
-        **_figures(timed, worked, watch, busy_seconds=busy),
+        **_figures(timed, worked, watch, spent),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """CPU time since some moment: the machine's, the engines' (None if they are not the lab's), this process's."""
+
+    machine: float
+    engines: float | None
+    here: float
+    seconds: float
+
+    def foreign(self, crew: float) -> float | None:
+        """Return the CPUs that programs outside the lab kept busy, as far as that can be told."""
+        if self.engines is None:
+            return None
+        return _cores(max(0.0, self.machine - self.engines - self.here - crew), self.seconds)
+
+
+def _spent(lab: Lab) -> Spent:
+    return Spent(procfs.busy_seconds(), engines.cpu_seconds(lab.servers), time.process_time(), time.monotonic())
+
+
+def _difference(before: Spent, after: Spent) -> Spent:
+    ours = None if before.engines is None or after.engines is None else after.engines - before.engines
+    return Spent(after.machine - before.machine, ours, after.here - before.here, after.seconds - before.seconds)
 
 
 def _tasks(lab: Lab, plan: Plan, workload: Workload, orders: list[Order], strategy: str) -> list[Buy]:
@@ -104,7 +130,7 @@ def _tasks(lab: Lab, plan: Plan, workload: Workload, orders: list[Order], strate
     ]
 
 
-def _figures(timed: list[Timed], worked: Worked, watch: Watch, *, busy_seconds: float) -> dict[str, Any]:
+def _figures(timed: list[Timed], worked: Worked, watch: Watch, spent: Spent) -> dict[str, Any]:
     ends = _ends(timed, worked)
     began = {item.number: item.began for item in timed}
     first = min(began.values(), default=worked.began_at)
@@ -112,6 +138,8 @@ def _figures(timed: list[Timed], worked: Worked, watch: Watch, *, busy_seconds: 
     failed = {item.number: item.ended for item in timed if item.answer.said in FAILURES}
     latencies = sorted((end - began[number]) * 1_000 for number, end in (ends | failed).items())
     answers = sorted((item.ended - item.began) * 1_000 for item in timed)
+    customers = sum(done.cpu_seconds for done in worked.buyers)
+    settler = worked.settler.cpu_seconds if worked.settler else 0.0
     has_settler = worked.settler is not None
     return {
         "sent": len(timed),
@@ -127,9 +155,10 @@ def _figures(timed: list[Timed], worked: Worked, watch: Watch, *, busy_seconds: 
         "retries": sum(item.answer.retries for item in timed),
         "leases_lost": sum(item.answer.leases_lost for item in timed),
         "lock_wait_ms": _wait_ms(timed, watch),
-        "client_cores": _cores(sum(done.cpu_seconds for done in worked.buyers), seconds),
-        "settler_cores": _cores(worked.settler.cpu_seconds if worked.settler else 0.0, seconds),
-        "machine_cores": _cores(busy_seconds, watch.seconds),
+        "client_cores": _cores(customers, spent.seconds),
+        "settler_cores": _cores(settler, spent.seconds),
+        "machine_cores": _cores(spent.machine, spent.seconds),
+        "foreign_cores": spent.foreign(customers + settler),
         "curve": _curve([end - first for end in ends.values()]),
     }
 

@@ -9,17 +9,25 @@ from loadtests.lab.texts import text
 
 CARRIED_SHARE = 0.95  # of the given rate; below it the strategy did not keep up
 MANY_RETRIES = 0.5  # for each order settled
+FOREIGN_SHARE = 0.1  # of the CPUs, on average; above it the machine was not the lab's own
 CLIENT_SHARE = 0.3  # of the CPUs; above it the customers themselves weigh on what is measured
 
 
 def findings(report: Report, language: str) -> list[str]:
     """Return the sentences, the comparisons first."""
     return [
+        *_disturbed(report, language),
         *_clean(report, language),
         *_compared(report, language),
         *_troubles(report, language),
         *_client_bound(report, language),
     ]
+
+
+def _disturbed(report: Report, language: str) -> Iterator[str]:
+    cores = report.conditions["cores"]
+    if report.foreign_cores > FOREIGN_SHARE * cores:
+        yield text("sentences", "disturbed", language, foreign=report.foreign_cores, all=cores)
 
 
 def _clean(report: Report, language: str) -> Iterator[str]:

@@ -14,11 +14,12 @@ REDIS_SECONDS = 2 * PATIENCE_SECONDS  # blocking reads wait less
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the lab runs; every Redis key begins with `prefix`."""
+    """Where the lab runs; every Redis key begins with `prefix`. Engines of the lab's own have a `directory`."""
 
     database_url: str
     redis_url: str
     prefix: str
+    directory: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,8 @@ def _reading(report: Report, language: str) -> list[Block]:
 
 
 def _conditions(report: Report, language: str) -> list[Block]:
-    rows = [[name, plain(value)] for name, value in report.conditions.items()]
+    conditions = report.conditions | {"foreign_cores": report.foreign_cores}
+    rows = [[name, plain(value)] for name, value in conditions.items()]
     return [Heading(text("labels", "conditions", language)), Table(["", ""], rows, words=(0, 1))]
 
 

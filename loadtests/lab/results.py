@@ -23,7 +23,8 @@ class Measured:
 
     Units: milliseconds where the name says so; `seconds` from the first order sent to the last one settled. Latencies
     end when an order is settled or has failed; `latencies_ms` are those of PERCENTILES. `curve` is (second, orders
-    settled until then); `lock_wait_ms` is per order sent; the cores are CPU seconds per second.
+    settled until then); `lock_wait_ms` is per order sent. The cores are CPU seconds per second; `foreign_cores` were
+    kept busy by programs outside the lab, None where engines that are not the lab's hide that.
     """
 
     strategy: str
@@ -46,6 +47,7 @@ class Measured:
     client_cores: float
     settler_cores: float
     machine_cores: float
+    foreign_cores: float | None
     curve: list[tuple[float, int]]
     violations: list[str] = field(default_factory=list)
 
@@ -119,6 +121,13 @@ class Report:
     @property
     def workloads(self) -> list[str]:
         return list(Counter(run.workload for run in self.runs))
+
+    @property
+    def foreign_cores(self) -> float:
+        """Return the CPUs that programs outside the lab kept busy, on average over the runs that could tell."""
+        known = [(run.foreign_cores, run.seconds) for run in self.runs if run.foreign_cores is not None]
+        seconds = sum(lasted for _cores, lasted in known)
+        return round(sum(cores * lasted for cores, lasted in known) / seconds, 2) if seconds else 0.0
 
     @property
     def violations(self) -> list[str]:

@@ -42,6 +42,7 @@ RUN = Measured(
     client_cores=0.2,
     settler_cores=0.0,
     machine_cores=1.5,
+    foreign_cores=0.1,
     curve=[(0.0, 0), (0.9, 90)],
 )
 BATCH = dataclasses.replace(
@@ -152,6 +153,16 @@ def test_findings_say_when_the_customers_took_much_of_the_machine() -> None:
         "hot product: the customers' own processes took 0.90 to 0.90 of the 2 CPUs; with customers on another machine "
         "every strategy that kept them busy could do more."
     ]
+
+
+def test_findings_warn_first_of_a_machine_that_was_not_the_labs_own() -> None:
+    pressed = dataclasses.replace(RUN, said={"paid": 90}, foreign_cores=0.4)
+    unknown = dataclasses.replace(RUN, said={"paid": 90}, foreign_cores=None)
+    assert findings(reported(pressed, unknown), "en")[0] == (
+        "Programs outside the lab kept 0.40 of the 2 CPUs busy on average: repeat this on a quiet machine before "
+        "believing the figures."
+    )
+    assert len(findings(reported(unknown), "en")) == 1
 
 
 # --- the report -----------------------------------------------------------------------------------------------------

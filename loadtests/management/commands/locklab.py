@@ -15,6 +15,7 @@ from loadtests import procfs
 from loadtests.lab import crew, engines, experiment, report, strategies, table, tables
 from loadtests.lab.answers import PATIENCE_SECONDS
 from loadtests.lab.experiment import Lab, Plan
+from loadtests.lab.findings import findings
 from loadtests.lab.market import WORKLOADS
 from loadtests.lab.redis_locks import LEASE_SECONDS
 from loadtests.lab.results import Measured, Report
@@ -78,6 +79,9 @@ class Command(ShopCommand):
             self.stdout.write(f"\n{table.title(workload, 'en')}\n{table.aligned(found.under(workload))}")
         for violation in found.violations:
             self.stdout.write(f"AUDIT {violation}")
+        self.stdout.write("")
+        for sentence in findings(found, "en"):
+            self.stdout.write(f"- {sentence}")
         if options["report"]:
             self.stdout.write(f"report: {report.write(found, options['report'])[0]}")
         sent = sum(run.sent for run in found.runs)
