@@ -86,13 +86,16 @@ def cpu_shares(samples: list[Sample], since: float = 0.0) -> dict[str, float]:
 
 def memory_growth(samples: list[Sample]) -> dict[str, tuple[float, float]]:
     """Return per part the median memory (MB) of the first and the last tenth of the run."""
-    tenth = max(1, len(samples) // 10)
-    found = {}
-    for part in PARTS:
-        ends = [_median(part_of, f"memory_{part}") for part_of in (samples[:tenth], samples[-tenth:])]
-        if ends[0] is not None and ends[1] is not None:
-            found[part] = (ends[0], ends[1])
-    return found
+    found = {part: drift(samples, f"memory_{part}") for part in PARTS}
+    return {part: ends for part, ends in found.items() if ends}
+
+
+def drift(samples: list[Sample], name: str) -> tuple[float, float] | None:
+    """Return the medians of a series in the first and the last tenth of the samples that have it."""
+    having = [sample for sample in samples if name in sample.values]
+    tenth = max(1, len(having) // 10)
+    first, last = _median(having[:tenth], name), _median(having[-tenth:], name)
+    return None if first is None or last is None else (first, last)
 
 
 def _median(samples: list[Sample], name: str) -> float | None:

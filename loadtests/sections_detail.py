@@ -189,14 +189,15 @@ def _shares(shares: dict[str, float], language: str) -> str:
 
 
 def memory(run: Run, language: str) -> list[Block]:
-    """How much each part grew; what a soak is for."""
+    """What grew between the first and the last tenth of the run; what a soak is for."""
     grown = bottleneck.memory_growth(run.samples)
     if len(run.samples) < 60 or not grown:
         return []
-    rows = [
-        [label(part, language), whole(first), whole(last), f"{last - first:+,.0f}"]
-        for part, (first, last) in grown.items()
-    ]
+    ends = {f"{label(part, language)} (MB)": values for part, values in grown.items()}
+    for name, shown in (("connections", "chart_connections"), ("p95", "p95"), ("oldest_order", "oldest_order")):
+        if values := bottleneck.drift(run.samples, name):
+            ends[label(shown, language)] = values
+    rows = [[name, whole(first), whole(last), f"{last - first:+,.0f}"] for name, (first, last) in ends.items()]
     names = ["part", "memory_first", "memory_last", "growth"]
     return [Heading(label("memory", language)), Table(labels(names, language), rows)]
 

@@ -42,6 +42,15 @@ def test_the_page_is_self_contained_and_small(tmp_path: Path) -> None:
     assert page.count("<svg") == 2 * page.count("<svg") // 2 >= 10
 
 
+def test_a_long_run_shows_what_grew_between_its_first_and_its_last_tenth() -> None:
+    samples = [second(float(at), memory_web=100.0 + at, connections=9.0 if at < 150 else 12.0) for at in range(1, 201)]
+    text = "\n".join(str(block) for block in reports.compose(sound(samples=samples), "en").blocks)
+    assert "['web (MB)', '111', '291', '+180']" in text
+    assert "['PostgreSQL connections', '9', '12', '+3']" in text
+    assert "['p95 ms', '60', '60', '+0']" in text
+    assert "What grew" not in str(reports.compose(sound(), "en").blocks)
+
+
 def test_a_lost_order_stands_at_the_top_in_both_languages(tmp_path: Path) -> None:
     run = sound()
     run = sound(lines=lines(run.parts, rows=99))
