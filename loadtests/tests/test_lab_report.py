@@ -220,12 +220,13 @@ SMALL = ("--orders=30", "--clients=2", "--rounds=1", "--seconds=5", "--products=
 
 
 def test_command_compares_audits_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("--strategies=for-update,batch", "--workload=uniform,quiet", f"--report={tmp_path}")
+    asked = ("--strategies=for-update,batch", "--workload=uniform,hot", f"--report={tmp_path}")
     call_command("locklab", *SMALL, *asked)
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].startswith("4 runs, 120 orders, ")
     assert said.out.splitlines()[-1].endswith(": audits clean")
-    assert said.out.count("for-update") == said.out.count("batch") == 2
+    assert re.findall(r"^(for-update|batch) .* clean$", said.out, re.MULTILINE) == ["for-update", "batch"] * 2
+    assert "- The audit of every run is clean: 4 runs, 120 orders; " in said.out
     assert said.err.count("settled/s") == 4
     document = json.loads((tmp_path / "report.json").read_text())
     assert [run["settled"] for run in document["runs"]] == [30] * 4
