@@ -1,5 +1,6 @@
 """Signing in to the admin: few wrong tries, and the second factor that operators set up for themselves."""
 
+import re
 import time
 import uuid
 
@@ -51,6 +52,19 @@ def sign_in(user: User, password: str = PASSWORD, code: str = "", client: Client
 
 def is_in(client: Client) -> bool:
     return client.get("/admin/").status_code == 200
+
+
+def test_signing_in_leads_to_the_page_that_was_asked_for(clerk: User) -> None:
+    for asked, place in (("/admin/login/", "/admin/"), ("/admin/login/?next=/admin/orders/", "/admin/orders/")):
+        hidden = re.search(r'name="next" value="([^"]*)"', Client().get(asked).text)
+        assert hidden is not None
+        fields = {"username": clerk.username, "password": PASSWORD, "next": hidden[1]}
+        assert Client().post("/admin/login/", fields).headers["Location"] == place
+
+
+def test_signing_in_leads_nowhere_else(clerk: User) -> None:
+    fields = {"username": clerk.username, "password": PASSWORD, "next": "https://elsewhere.example/admin/"}
+    assert "elsewhere" not in Client().post("/admin/login/", fields).headers["Location"]
 
 
 # --- wrong tries ----------------------------------------------------------------------------------------------------
