@@ -76,8 +76,9 @@ class UserPage(ShopPage, UserAdmin):  # type: ignore[type-arg]  # not generic at
         return confirm(self, request, object_id, SIGN_OUT)
 
     def has_remove_second_factor_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        """There is nothing to remove of customers; of staff it needs whoever may edit staff."""
-        return request.user.is_superuser and second_factor.is_in_use()
+        """Customers have none; of operators it needs whoever may edit operators."""
+        obj = self.get_object(request, str(object_id)) if object_id is not None else None
+        return request.user.is_superuser and second_factor.is_in_use() and (obj is None or obj.is_staff)
 
     @button(_("Remove second factor"), permission="remove_second_factor", icon="phonelink_erase", dangerous=True)
     def remove_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:

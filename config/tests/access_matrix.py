@@ -172,7 +172,7 @@ MODELS = {
         actions={
             "password_change": operators("Support"),
             "sign_out": operators("Support"),
-            "remove_second_factor": operators(),
+            "remove_second_factor": NOBODY,  # customers have none
         },
     ),
     "auth.group": Model(SEEN_BY_ALL_BUT_GOODS, add=operators(), change=operators(), delete=operators()),
@@ -187,6 +187,7 @@ OF_STAFF = {
     "change": operators(),
     "password_change": operators(),
     "sign_out": operators(),
+    "remove_second_factor": operators(),
 }
 """What may be done to the row of an operator instead of a customer's."""
 
