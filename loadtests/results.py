@@ -228,8 +228,23 @@ def write(run: Run, directory: Path) -> Path:
     """Write the run as JSON; return the file."""
     file = directory / FILE_NAME
     document = {"format": FORMAT} | dataclasses.asdict(run)
-    file.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    file.write_text(_lines(document), encoding="utf-8")
     return file
+
+
+def _lines(document: Mapping[str, Any]) -> str:
+    """Return JSON with one line per field, and per item of a list: the samples of a long run stay below a megabyte."""
+    return "{\n" + ",\n".join(f"{_compact(name)}: {_value(value)}" for name, value in document.items()) + "\n}\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(_compact(item) for item in value) + "\n]"
+    return _compact(value)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def read(path: Path) -> Run:

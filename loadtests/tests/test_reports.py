@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import compare, reports, results
+from loadtests import bottleneck, compare, reports, results
 from loadtests.tests.figures import lines, second, sound
 from loadtests.texts import LANGUAGES, words
 
@@ -49,6 +49,16 @@ def test_a_long_run_shows_what_grew_between_its_first_and_its_last_tenth() -> No
     assert "['PostgreSQL connections', '9', '12', '+3']" in text
     assert "['p95 ms', '60', '60', '+0']" in text
     assert "What grew" not in str(reports.compose(sound(), "en").blocks)
+
+
+def test_fourteen_minutes_of_every_series_stay_below_a_megabyte(tmp_path: Path) -> None:
+    names = [f"{kind}_{part}" for kind in ("cpu", "memory") for part in (*bottleneck.PARTS, "machine")]
+    names += ["p99", "vus", "dropped", "unexpected", "connections", "active", "lock_waits", "orders_waiting"]
+    names += ["claims_waiting", "messages", "wait_k6"]
+    samples = [second(float(at), **{name: 1_000.123 + at for name in names}) for at in range(1, 841)]
+    files = reports.write(sound(samples=samples), tmp_path)
+    assert {file.name for file in files if file.stat().st_size >= 1_000_000} == set()
+    assert results.read(tmp_path).samples == samples
 
 
 def test_a_lost_order_stands_at_the_top_in_both_languages(tmp_path: Path) -> None:
