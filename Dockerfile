@@ -19,7 +19,8 @@ COPY . .
 # Compiled here, because the root file system is read-only later. Static files need no collecting: WhiteNoise serves
 # them from the packages. The last line fails the build, not the first request, if something is missing.
 RUN python -m compileall -q . \
-    && SHOP_SECRET_KEY=build SHOP_JWT_KEY=build-build-build-build-build-build SHOP_PART=web python -c "import config.wsgi"
+    && random='import secrets; print(secrets.token_hex(32))' \
+    && SHOP_SECRET_KEY=$(python -c "$random") SHOP_JWT_KEY=$(python -c "$random") SHOP_PART=web python -c "import config.wsgi"
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,12 @@ VARIABLES = {
     "SHOP_DATABASE_ROLE": Variable("str", "", "role of a command: owner, app or reader; empty: what it needs"),
     "REDIS_URL": Variable("str", "", "Redis to use instead of the embedded one", secret=True),
     "SHOP_DATA_DIR": Variable("str", "var", "where `up` keeps the embedded engines and the running shop's addresses"),
-    "SHOP_SECRET_KEY": Variable("str", "", "Django's signing key; required outside `up`", secret=True),
-    "SHOP_JWT_KEY": Variable("str", "", "signing key of tokens, at least 32 bytes; required outside `up`", secret=True),
+    "SHOP_SECRET_KEY": Variable(
+        "str", "", "Django's signing key, at least 32 random bytes; required outside `up`", secret=True
+    ),
+    "SHOP_JWT_KEY": Variable(
+        "str", "", "signing key of tokens, at least 32 other random bytes; required outside `up`", secret=True
+    ),
     "SHOP_ALLOWED_HOSTS": Variable("list", ["127.0.0.1", "localhost", "[::1]"], "host names the shop answers to"),
     "SHOP_TRUSTED_PROXY": Variable("bool", False, "trust X-Forwarded-Proto: only behind a proxy that sets it"),
     "SHOP_CURRENCY": Variable("str", "KRW", "ISO code of the one currency of this installation"),
@@ -139,6 +144,34 @@ def _left_by_up() -> dict[str, str]:
 def service(name: str) -> str:
     """Return `name` from the environment, else from what `up` left in the data directory, else an empty string."""
     return str(read(name) or _left_by_up().get(name, ""))
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+SECRET_BYTES, SECRET_LETTERS = 32, 8
+PLACEHOLDERS = ("change", "secret", "passw", "example", "placeholder", "insecure", "default", "replace", "0123456789")
+"""What a key that somebody was to fill in contains; a random one does in one of 250,000 cases."""
+
+
+def secret(name: str, part: str) -> str:
+    """Return a signing key; a command without one gets a key nobody knows. Raises BadEnvironment for a weak one."""
+    key = service(name)
+    if not key and part == "command":
+        return secrets.token_urlsafe(48)
+    if why := weakness(key):
+        raise BadEnvironment(f"{name}: {why}; make one with `openssl rand -hex 32` (`up` makes its own)")
+    return key
+
+
+def weakness(key: str) -> str:
+    """Say why a key could be guessed; nothing is said of one that looks random."""
+    if not key:
+        return "missing"
+    if len(key.encode()) < SECRET_BYTES:
+        return f"shorter than {SECRET_BYTES} bytes"
+    if len(set(key)) < SECRET_LETTERS or any(word in key.lower() for word in PLACEHOLDERS):
+        return "looks like a placeholder"
+    return ""
 
 
 # --- who we are in PostgreSQL (docs/decisions/0013) -------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """All settings, in one file; what differs between installations comes through `config.env`."""
 
-import secrets
 from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,10 +19,9 @@ PART: str = env.read("SHOP_PART")
 # --- security -------------------------------------------------------------------------------------------------------
 # No default for a secret: `up` makes its own and leaves them in the data directory; elsewhere the environment has them.
 # Without either, commands that need no key (help, makemigrations) still run with one nobody knows; the parts refuse.
-SECRET_KEY: str = env.service("SHOP_SECRET_KEY") or (secrets.token_urlsafe(32) if PART == "command" else "")
-JWT_KEY: str = env.service("SHOP_JWT_KEY") or (secrets.token_urlsafe(32) if PART == "command" else "")
-if not SECRET_KEY or len(JWT_KEY) < 32:
-    raise env.BadEnvironment("SHOP_SECRET_KEY and SHOP_JWT_KEY (at least 32 bytes) must be set: `up` makes its own")
+SECRET_KEY, JWT_KEY = env.secret("SHOP_SECRET_KEY", PART), env.secret("SHOP_JWT_KEY", PART)
+if SECRET_KEY == JWT_KEY:
+    raise env.BadEnvironment("SHOP_JWT_KEY is SHOP_SECRET_KEY: tokens need a key of their own")
 DEBUG = False
 ALLOWED_HOSTS: list[str] = env.read("SHOP_ALLOWED_HOSTS")
 BEHIND_PROXY: bool = env.read("SHOP_TRUSTED_PROXY")

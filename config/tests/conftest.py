@@ -177,6 +177,13 @@ def client(running_shop: RunningShop, contract: Contract) -> Iterator[Client]:
     log = running_shop.log.read_text()
     surprises = [line for line in log.splitlines() if any(event in line for event in SURPRISES)]
     assert not surprises, surprises[:5]
+    assert secrets_in(log, running_shop.services) == []
+
+
+def secrets_in(log: str, services: dict[str, Any]) -> list[str]:
+    """Return the names of the keys and passwords that stand in a log; the demo logins are printed on purpose."""
+    kept = {name: str(value) for name, value in services.items() if name.endswith(("_KEY", "_PASSWORD"))}
+    return [name for name, value in kept.items() if value in log]
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ FREE_BYTES = 2 * 1024**3
 CLOCK_SECONDS = 1.0
 SPARE_CONNECTIONS = 10  # commands, reports, a person with psql
 CONNECTION_SHARE = 0.8  # FAULTS.md 4.3
-KEY_BYTES = 32
+KEY_BYTES, PASSWORD_CHARACTERS = 32, 16
 PACKAGES = ("django", "djangorestframework", "celery", "kombu", "redis", "psycopg", "gunicorn", "granian")
 
 
@@ -113,6 +113,17 @@ def machine() -> Iterator[Finding]:
         ok = len(key.encode()) >= KEY_BYTES
         fix = f"set {name} to at least {KEY_BYTES} random bytes, or start `python manage.py up`, which makes one"
         yield Finding(name, ok, "set" if ok else "missing or too short", fix)
+    yield from passwords()
+
+
+def passwords() -> Iterator[Finding]:
+    """Check that nobody guesses the way into the servers that are somebody's own; `up` makes its passwords itself."""
+    urls = {"DATABASE_URL": settings.DATABASE_URL, "REDIS_URL": settings.REDIS_URL}
+    for name, url in urls.items():
+        if os.environ.get(name) and not (urlsplit(url).hostname or "").startswith("/"):
+            ok = len(urlsplit(url).password or "") >= PASSWORD_CHARACTERS
+            fix = f"give that server a random password: openssl rand -hex {PASSWORD_CHARACTERS}"
+            yield Finding(f"{name}'s password", ok, "long enough" if ok else "missing or short", fix)
 
 
 def _existing(path: Path) -> Path:
