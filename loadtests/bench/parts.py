@@ -84,36 +84,24 @@ def requests(setting: Setting) -> Part:
 
 def settle(setting: Setting) -> Part:
     """How fast one worker settles a backlog: uniform, and everybody wants one product."""
-    orders = setting.pick("5000", "20000")
-    uniform, hot = (("bench_settle", "--orders", orders, "--json", *more) for more in ((), ("--products", "1")))
+    asked = ("bench_settle", "--json", *setting.pick("--orders 5000 --rounds 1", "").split())
     with shops.shop(setting.say) as shop:
-        rates = [settle_rate(shop.manage(*asked)) for asked in (uniform, hot)]
-    return Part(
-        name="settle",
-        seconds=0,
-        figures=[
-            Figure(
-                name="orders settled a second by one worker",
-                measured=rates[0],
-                bound=AT_LEAST,
-                limit=ORDERS_PER_SECOND,
-                command=line_of(uniform),
-            ),
-            Figure(
-                name="one hot product, share of that",
-                measured=rates[1] / rates[0],
-                bound=AT_LEAST,
-                limit=HOT_SHARE,
-                command=line_of(hot),
-            ),
-        ],
-        charts={"settle": {"uniform": rates[0], "one hot product": rates[1]}},
-    )
+        document = json.loads(shop.manage(*asked))
+    rates = {row["load"]: float(row["orders_per_second"]) for row in document["runs"]}
+    figures = settle_figures(rates, line_of(asked))
+    return Part(name="settle", seconds=0, figures=figures, charts={"settle": rates})
 
 
-def settle_rate(document: str) -> float:
-    """Return the rate at the shop's own batch size: the last run of bench_settle's document."""
-    return float(json.loads(document)["runs"][-1]["orders_per_second"])
+def settle_figures(rates: Mapping[str, float], command: str) -> list[Figure]:
+    """Return the settle rates, and what is left of the uniform one when all want the same."""
+    uniform, hot = rates["uniform"], rates["one hot product"]
+    rows = [
+        Figure(name="one by one: orders settled", measured=rates["one by one"], unit="/s"),
+        Figure(name="in batches", measured=uniform, unit="/s", bound=AT_LEAST, limit=ORDERS_PER_SECOND),
+        Figure(name="in batches, one hot product", measured=hot, unit="/s"),
+        Figure(name="one hot product, share of uniform", measured=hot / uniform, bound=AT_LEAST, limit=HOT_SHARE),
+    ]
+    return [replace(row, command=command) for row in rows]
 
 
 def loads(setting: Setting) -> Part:
