@@ -1,8 +1,8 @@
 """
 Who may do what: every address of the shop, every kind of caller, and what each gets.
 
-`docs/access-matrix.md` is made from these tables (`make access-matrix`), and the two `test_access_matrix*.py` ask the real
-handlers whether they are true. A route that has no row here fails it.
+`docs/access-matrix.md` is made from these tables (`make access-matrix`), and the two `test_access_matrix*.py` ask the
+real handlers whether they are true. A route that has no row here fails them.
 """
 
 from collections.abc import Iterator

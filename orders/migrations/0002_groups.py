@@ -1,5 +1,7 @@
 """The groups operators belong to: who sees what, and who may do what moves money, stock or an offer."""
 
+from typing import Any
+
 from django.db import migrations
 
 SEEN = {
@@ -28,7 +30,7 @@ GROUPS = {
 }
 
 
-def make_groups(apps, schema_editor):
+def make_groups(apps: Any, schema_editor: Any) -> None:
     """Make the groups that are not there; what operators have changed in one since stays as they made it."""
     Group = apps.get_model("auth", "Group")
     for name, wanted in GROUPS.items():
@@ -37,7 +39,7 @@ def make_groups(apps, schema_editor):
             group.permissions.set([permission(apps, full_name) for full_name in wanted])
 
 
-def permission(apps, full_name):
+def permission(apps: Any, full_name: str) -> Any:
     """Return a permission; Django makes them after all migrations, so here it may not be there yet."""
     app_label, codename = full_name.split(".")
     action, model = codename.split("_")
