@@ -25,7 +25,7 @@ def main() -> None:
     from shop.local import errors, session  # noqa: PLC0415 - likewise
 
     try:
-        os.environ.setdefault("SHOP_DATABASE_ROLE", env.ROLE_OF_COMMAND.get("".join(sys.argv[1:2]), "app"))
+        env.command = "".join(sys.argv[1:2])
         if sys.argv[1:2] == ["up"] and not {"-h", "--help"} & set(sys.argv):
             session.open_session(env.data_dir(), metrics_port=env.read("SHOP_METRICS_PORT"))
         execute_from_command_line(sys.argv)

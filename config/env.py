@@ -183,6 +183,9 @@ ROLE_OF_COMMAND = {
     **dict.fromkeys(("audit", "report"), "reader"),
 }
 
+command = ""
+"""What manage.py was asked to run; not in the environment, because commands start commands of other roles."""
+
 
 def database_urls() -> dict[str, str]:
     """
@@ -201,8 +204,8 @@ def database_urls() -> dict[str, str]:
 
 
 def database_role(part: str) -> str:
-    """Return the role of this process: every part is the app; commands are what manage.py says they need."""
-    role = str(read("SHOP_DATABASE_ROLE")) or "app"
+    """Return the role of this process: every part is the app, a command what it needs unless told otherwise."""
+    role = str(read("SHOP_DATABASE_ROLE")) or ROLE_OF_COMMAND.get(command, "app")
     if role not in URL_OF_ROLE:
         raise BadEnvironment(f"SHOP_DATABASE_ROLE: {role!r} is neither owner, app nor reader")
     return role if part == "command" else "app"

@@ -1,6 +1,7 @@
 """PostgreSQL's roles as the running shop has them: what each may do is tried, and what it must not is refused."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import get_commands
 
 from balance.models import Account, Transfer
 from catalog.models import StockMovement
+from config import env
 from config.tests.client import Client
 from config.tests.conftest import World
 from orders.models import OrderHistory, OrderLine
@@ -244,6 +247,32 @@ def test_data_directory_from_before_the_roles_starts_again(tmp_path: Path) -> No
         assert again.manage("audit").returncode == 0
     finally:
         assert again.stop() == 0
+
+
+def test_roles_are_given_to_commands_that_exist() -> None:
+    assert set(env.ROLE_OF_COMMAND) <= set(get_commands())
+
+
+def test_command_takes_its_role_and_hands_it_to_none_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(os.environ)
+    for command, role in (("migrate", "owner"), ("audit", "reader"), ("shell", "app")):
+        monkeypatch.setattr(env, "command", command)
+        assert env.database_role("command") == role
+        assert env.database_role("web") == "app"
+    monkeypatch.setenv("SHOP_DATABASE_ROLE", "owner")
+    assert (env.database_role("command"), env.database_role("worker")) == ("owner", "app")
+    monkeypatch.setenv("SHOP_DATABASE_ROLE", "superuser")
+    with pytest.raises(env.BadEnvironment, match="neither owner, app nor reader"):
+        env.database_role("command")
+    monkeypatch.undo()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("alone", ["SHOP_OWNER_DATABASE_URL", "SHOP_READER_DATABASE_URL"])
+def test_owner_without_an_app_is_refused(alone: str, tmp_path: Path) -> None:
+    for command in ("doctor", "up"):
+        done = run_manage(command, data_dir=tmp_path / "none", **{alone: "postgres://somebody@127.0.0.1/shop"})
+        assert (done.returncode, done.stderr.endswith("need DATABASE_URL beside them\n")) == (2, True), done.stderr
 
 
 def test_one_role_for_everything_works(running_shop: RunningShop, tmp_path: Path) -> None:
