@@ -1,7 +1,7 @@
 """What can happen to coupons: a customer claims, the worker records, the operator edits, the clock expires."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -132,7 +132,7 @@ def _rebuild(*, campaign_id: int, now: datetime) -> None:
         # An outdated gate may still stand; a claim it took after the stream was read would be unknown to the new one.
         gate.demolish(campaign_id)
         claims = gate.list_claims(campaign_id=campaign_id)
-        operations.record_places(campaign, [Place(item.user_id, item.issuance_id) for item in claims], now=now)
+        operations.record_places({campaign_id: campaign}, _places(claims), now=now)
         gate.build(
             campaign_id=campaign_id,
             version=operations.outdate_gate(campaign),
@@ -150,8 +150,8 @@ def _claim_under_row_lock(*, user_id: int, campaign_id: int, now: datetime) -> C
         with db.transaction("coupons.claim_under_row_lock", [user_id]):
             campaign = operations.lock_campaign(campaign_id)
             _check_may_claim(campaign, user_id)
-            place = Place(user_id, operations.next_issuance_id())
-            operations.record_places(campaign, [place], now=now)
+            place = Place(campaign_id, user_id, operations.next_issuance_id())
+            operations.record_places({campaign_id: campaign}, [place], now=now)
             _outdated[campaign_id] = operations.outdate_gate(campaign)
     finally:
         ROW_LOCK_CLAIMS.release()
@@ -188,13 +188,15 @@ def record_claims(*, claim: pipeline.Claim, now: datetime) -> None:
         return
     with db.transaction(RECORD_CLAIMS, claim.taken):
         campaigns = operations.lock_campaigns(item.campaign_id for item in claims)
-        for campaign_id, campaign in campaigns.items():
-            places = [Place(item.user_id, item.issuance_id) for item in claims if item.campaign_id == campaign_id]
-            operations.record_places(campaign, places, now=now)
+        known = [item for item in claims if item.campaign_id in campaigns]
+        operations.record_places(campaigns, _places(known), now=now)
     gate.acknowledge(claims)
     failpoints.hit("coupons.record_claims.acknowledged", claim.taken)
-    for campaign_id, campaign in campaigns.items():
-        gate.demolish_if_older(campaign_id, campaign.gate_version)
+    gate.demolish_older({campaign_id: campaign.gate_version for campaign_id, campaign in campaigns.items()})
+
+
+def _places(claims: Sequence[gate.Claim]) -> list[Place]:
+    return [Place(item.campaign_id, item.user_id, item.issuance_id) for item in claims]
 
 
 def first_unrecorded(*, skip: list[int]) -> int | None:

@@ -1,8 +1,9 @@
 """Changes of campaigns and issuances. Each requires a transaction; the flow that calls opens it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from coupons.discounts import Terms
 from coupons.errors import CouponNotFound
@@ -11,10 +12,10 @@ from coupons.states import Status
 from shop import db
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Who gets a coupon, under which id."""
+class Place(NamedTuple):
+    """Who gets a coupon of which campaign, under which id."""
 
+    campaign_id: int
     user_id: int
     issuance_id: int
 
@@ -65,37 +66,46 @@ def next_gate_epoch() -> int:
 
 
 @db.transaction_required
-def record_places(campaign: Campaign, places: Sequence[Place], *, now: datetime) -> int:
+def record_places(campaigns: Mapping[int, Campaign], places: Sequence[Place], *, now: datetime) -> int:
     """
-    Issue a locked campaign's coupons in the order given while places last, reject the rest; return how many got one.
+    Issue locked campaigns' coupons in the order given while places last, reject the rest; return how many got one.
 
     Positions follow on from the last one whatever the gate promised, so they stay 1..n without a gap even when Redis
     lost its tail (invariant C1). In normal operation both are the same.
-    Transaction: requires one, which has locked the campaign.
+    Shapes: campaigns by id, with the new `issued` afterwards; as many statements for one campaign as for all.
+    Transaction: requires one, which has locked the campaigns.
     Repeats: a user who has a coupon already is passed over, and so is an id that is known: a claim that was rejected,
         its acknowledgement lost, stays rejected even if there is room by now.
     """
-    fresh = _without_known(_without_holders(campaign, places))
-    room = campaign.total_quantity - campaign.issued
-    granted, rejected = fresh[:room], fresh[room:]
-    _insert(campaign, granted, Status.ISSUED, range(campaign.issued + 1, campaign.issued + 1 + len(granted)), now=now)
-    _insert(campaign, rejected, Status.REJECTED, [None] * len(rejected), now=now)
-    if granted:
-        campaign.issued += len(granted)
-        campaign.save(update_fields=["issued"])
-    return len(granted)
+    given: list[tuple[Place, int]] = []  # with its position; 0: rejected
+    for place in _without_known(_without_holders(places)):
+        campaign = campaigns[place.campaign_id]
+        has_room = campaign.issued < campaign.total_quantity
+        campaign.issued += has_room
+        given.append((place, campaign.issued if has_room else 0))
+    _insert(given, now=now)
+    granted_in = {place.campaign_id for place, position in given if position}
+    _set_issued({campaign_id: campaigns[campaign_id].issued for campaign_id in granted_in})
+    return sum(position > 0 for _place, position in given)
 
 
-def _without_holders(campaign: Campaign, places: Sequence[Place]) -> list[Place]:
-    """Return the first place of each user who holds no coupon of the campaign."""
-    users = {place.user_id for place in places}
-    holders = set(
-        Issuance.objects.filter(campaign=campaign, user__any=users)
-        .exclude(status=Status.REJECTED)
-        .values_list("user_id", flat=True)
+def _without_holders(places: Sequence[Place]) -> list[Place]:
+    """Return the first place of each user in each campaign of which they hold no coupon."""
+    rows = db.rows(
+        """
+        SELECT campaign_id, user_id FROM coupons_issuance
+        JOIN unnest(%s::bigint[], %s::bigint[]) AS claim (campaign_id, user_id) USING (campaign_id, user_id)
+        WHERE status <> 'rejected'
+        """,
+        [db.array(place.campaign_id for place in places), db.array(place.user_id for place in places)],
     )
-    first = {place.user_id: place for place in reversed(places)}
-    return [place for place in places if place.user_id not in holders and first[place.user_id] is place]
+    taken = set(rows)  # grows by those who get in here
+    fresh = []
+    for place in places:
+        if (who := (place.campaign_id, place.user_id)) not in taken:
+            taken.add(who)
+            fresh.append(place)
+    return fresh
 
 
 def _without_known(places: Sequence[Place]) -> list[Place]:
@@ -105,28 +115,38 @@ def _without_known(places: Sequence[Place]) -> list[Place]:
     return [place for place in places if place.issuance_id not in known]
 
 
-def _insert(
-    campaign: Campaign, places: Sequence[Place], status: Status, positions: Sequence[int | None], *, now: datetime
-) -> None:
-    if not places:
+def _insert(given: Sequence[tuple[Place, int]], *, now: datetime) -> None:
+    if not given:
         return
     db.rows(
         """
         INSERT INTO coupons_issuance (id, campaign_id, user_id, position, status, issued_at, expires_at)
-        SELECT given.id, %(campaign)s, given.user_id, given.position, %(status)s, %(now)s,
-               %(now)s + make_interval(days => %(days)s)
-        FROM unnest(%(ids)s::bigint[], %(users)s::bigint[], %(positions)s::int[]) AS given (id, user_id, position)
+        SELECT given.id, campaign.id, given.user_id, nullif(given.position, 0),
+               CASE given.position WHEN 0 THEN 'rejected' ELSE 'issued' END, %(now)s,
+               %(now)s + make_interval(days => campaign.valid_days)
+        FROM unnest(%(ids)s::bigint[], %(campaigns)s::bigint[], %(users)s::bigint[], %(positions)s::int[])
+             AS given (id, campaign_id, user_id, position)
+        JOIN coupons_campaign AS campaign ON campaign.id = given.campaign_id
         """,
         {
-            "campaign": campaign.pk,
-            "status": status.value,
             "now": now,
-            "days": campaign.valid_days,
-            "ids": [place.issuance_id for place in places],
-            "users": [place.user_id for place in places],
-            "positions": list(positions),
+            "ids": db.array(place.issuance_id for place, _position in given),
+            "campaigns": db.array(place.campaign_id for place, _position in given),
+            "users": db.array(place.user_id for place, _position in given),
+            "positions": db.array(position for _place, position in given),
         },
     )
+
+
+def _set_issued(issued: Mapping[int, int]) -> None:
+    if issued:
+        db.rows(
+            """
+            UPDATE coupons_campaign SET issued = given.issued
+            FROM unnest(%s::bigint[], %s::int[]) AS given (id, issued) WHERE coupons_campaign.id = given.id
+            """,
+            [db.array(issued), db.array(issued.values())],
+        )
 
 
 @db.transaction_required
@@ -196,8 +216,8 @@ def _advance(
             "to": to.value,
             "source": source.value,
             "now": now,
-            "ids": [issuance_id for issuance_id, _order_id in uses],
-            "orders": [order_id for _issuance_id, order_id in uses],
+            "ids": db.array(issuance_id for issuance_id, _order_id in uses),
+            "orders": db.array(order_id for _issuance_id, order_id in uses),
         },
     )
     if len(moved) != len(uses):
@@ -214,4 +234,8 @@ def expire(*, limit: int, now: datetime) -> int:
         .values_list("pk", flat=True)[:limit]
     )
     ids = list(due)
-    return len(db.rows("UPDATE coupons_issuance SET status = 'expired' WHERE id = ANY(%s) RETURNING id", [ids]))
+    return len(
+        db.rows(
+            "UPDATE coupons_issuance SET status = 'expired' WHERE id = ANY(%s::bigint[]) RETURNING id", [db.array(ids)]
+        )
+    )

@@ -1,6 +1,8 @@
 """Recording claims: in the order of arrival, once, whatever dies between the commit and the acknowledgement."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from config.tests.building import (
@@ -133,18 +135,19 @@ def test_claim_under_an_id_that_somebody_has_is_passed_over():
     (known,) = claims_of(1, campaign_id)
     record()
     with db.transaction():
-        campaign = operations.lock_campaign(campaign_id)
-        assert operations.record_places(campaign, [Place(stranger_id, known.issuance_id)], now=timezone.now()) == 0
+        campaigns = operations.lock_campaigns([campaign_id])
+        place = Place(campaign_id, stranger_id, known.issuance_id)
+        assert operations.record_places(campaigns, [place], now=timezone.now()) == 0
     assert issued(campaign_id) == 1
     assert_sound()
 
 
 def test_user_twice_in_one_batch_is_recorded_at_the_first_place():
     campaign_id, one, other = make_campaign(), make_user(), make_user()
-    given = [Place(one, 101), Place(other, 102), Place(one, 103)]
+    given = [Place(campaign_id, one, 101), Place(campaign_id, other, 102), Place(campaign_id, one, 103)]
     with db.transaction():
-        campaign = operations.lock_campaign(campaign_id)
-        assert operations.record_places(campaign, given, now=timezone.now()) == 2
+        campaigns = operations.lock_campaigns([campaign_id])
+        assert operations.record_places(campaigns, given, now=timezone.now()) == 2
     assert list(Issuance.objects.order_by("position").values_list("pk", "user_id", "position")) == [
         (101, one, 1),
         (102, other, 2),
@@ -166,10 +169,10 @@ def test_claim_that_cannot_be_recorded_is_parked_and_the_others_are_recorded(mon
     claims = claims_of(5, campaign_id)
     real = operations.record_places
 
-    def record_places(campaign, places, *, now):
+    def record_places(campaigns, places, *, now):
         if claims[2].issuance_id in [place.issuance_id for place in places]:
             raise ValueError
-        return real(campaign, places, now=now)
+        return real(campaigns, places, now=now)
 
     with monkeypatch.context() as patched:
         patched.setattr(operations, "record_places", record_places)
@@ -198,6 +201,14 @@ def test_while_redis_is_away_the_drain_waits_and_blames_nobody():
     assert not ParkedItem.objects.exists()
     assert pipeline.drain(RECORD_CLAIMS) == 1
     assert ids(claims) == list(Issuance.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("campaigns", [1, 3])
+def test_claims_of_any_number_of_campaigns_are_recorded_in_five_statements(campaigns):
+    claims = [one for _ in range(campaigns) for one in claims_of(2, make_campaign())]
+    with CaptureQueriesContext(connection) as captured:
+        assert record() == ids(claims)
+    assert len(captured) == 2 + 5  # BEGIN, campaigns, holders, known ids, issuances, `issued`, COMMIT
 
 
 def test_recorded_claims_wake_the_order_that_waits_for_its_coupon():

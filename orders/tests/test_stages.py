@@ -159,6 +159,18 @@ def test_statements_of_a_batch_do_not_grow_with_its_orders():
     assert max(statements for _, statements in fifty) <= 12
 
 
+@pytest.mark.parametrize(
+    ("coupons", "expected"),
+    [(0, {"reserve_stock": 6, "redeem_coupons": 3, "take_payments": 8}), (1, {"redeem_coupons": 6})],
+)
+def test_a_batch_takes_the_statements_that_architecture_md_says(coupons, expected):
+    user_id, product_id = make_user(balance=10_000), make_product(stock=10)
+    for _ in range(3):
+        place(user_id, (product_id, 1), issuance_id=coupon_of(user_id) if coupons else None)
+    counted = {stage.name.partition(".")[2]: count_statements(stage)[1] - len(("BEGIN", "COMMIT")) for stage in PATH}
+    assert {name: counted[name] for name in expected} == expected
+
+
 def test_skipped_orders_are_left_alone():
     user_id, product_id = make_user(balance=100_000), make_product(stock=10)
     order_ids = [place(user_id, (product_id, 1)) for _ in range(3)]
