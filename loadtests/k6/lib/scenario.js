@@ -14,16 +14,9 @@ function arrivals(plan) {
   return { executor: 'ramping-arrival-rate', startRate, stages, preAllocatedVUs: plan.vus, maxVUs: plan.vus };
 }
 
-// `rate` people in the first second.
+// `rate` people at once, each of them once: whoever a busy generator cannot start in time still comes, late.
 function burst(plan) {
-  return {
-    executor: 'constant-arrival-rate',
-    rate: Math.round(plan.rate),
-    timeUnit: '1s',
-    duration: `${plan.duration_s}s`,
-    preAllocatedVUs: plan.vus,
-    maxVUs: plan.vus,
-  };
+  return { executor: 'per-vu-iterations', vus: Math.round(plan.rate), iterations: 1, maxDuration: `${plan.timeout_s * 3}s` };
 }
 
 function summaryOf(plan) {
