@@ -55,7 +55,7 @@ def redis_frozen(scene: Scene) -> Fault:
     engine.send(signal.SIGCONT)
 
 
-@drill("redis", faults="F36", expect=Expectation(recovered_s=5.0, unharmed=SERVED, allowed=FORGOTTEN), plan=OUTSIDE)
+@drill("redis", faults="F36", expect=Expectation(recovered_s=8.0, unharmed=SERVED, allowed=FORGOTTEN), plan=OUTSIDE)
 def redis_flushed(scene: Scene) -> Fault:
     client = scene.house.redis(0)
     keys = sum(int(database["keys"]) for name, database in client.info("keyspace").items() if name.startswith("db"))
