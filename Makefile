@@ -7,11 +7,12 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev run test lint crash-points access-matrix format messages lock drill drill-controls
+.PHONY: help setup setup-dev run test bench lint crash-points access-matrix format messages lock drill drill-controls
 
 help:
 	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
 	@echo "make test   lint and all tests, on engines of their own"
+	@echo "make bench  measure every figure of docs/performance.md again: 50 minutes;  ARGS=--quick: ten"
 	@echo "make crash-points  end every flow at each of its points and write docs/crash-points.md"
 	@echo "make access-matrix  write docs/access-matrix.md from the table the tests ask the shop"
 	@echo "make drill  every fault under load, with incident sheets: half an hour;  make drill-controls"
@@ -30,6 +31,9 @@ run: setup
 
 test: lint
 	$(RUN) -m pytest -n 2
+
+bench: setup  # ARGS="--quick --only settle rush --report DIR"
+	@exec $(RUN) manage.py bench $(ARGS)
 
 lint: setup-dev
 	$(RUN) -m ruff check .
