@@ -130,7 +130,8 @@ def test_a_cancelled_order_costs_the_same_whatever_it_holds(lines: int) -> None:
 def test_signing_up_is_three_statements_in_a_transaction() -> None:
     body = {"username": "somebody", "password": "a-Long-enough-1"}
     assert statements("post", "/auth/signup", body=body, status=201) == 5
-    assert statements("post", "/auth/token", body=body, status=200) == 3  # the user, again after the hash, the refresh token
+    # the user, the account again once the password was right, the refresh token
+    assert statements("post", "/auth/token", body=body, status=200) == 3
 
 
 def test_a_lazy_relation_would_be_counted() -> None:
