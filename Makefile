@@ -7,13 +7,14 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev run test bench lint crash-points access-matrix format messages lock drill drill-controls
+.PHONY: help setup setup-dev run test bench lint crash-points access-matrix format messages lock drill drill-controls fuzz
 
 help:
 	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
 	@echo "make test   lint and all tests, on engines of their own"
 	@echo "make bench  measure every figure of docs/performance.md again: 50 minutes;  ARGS=--quick: ten"
 	@echo "make crash-points  end every flow at each of its points and write docs/crash-points.md"
+	@echo "make fuzz   10,000 requests made from the OpenAPI document, against a shop of their own;  CASES=…  SEED=…"
 	@echo "make access-matrix  write docs/access-matrix.md from the table the tests ask the shop"
 	@echo "make drill  every fault under load, with incident sheets: half an hour;  make drill-controls"
 	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
@@ -45,6 +46,9 @@ lint: setup-dev
 crash-points: setup-dev
 	$(RUN) -m pytest config/tests/test_crash_points.py -m "crash_matrix or not crash_matrix"
 	$(RUN) -m config.tests.crash_report
+
+fuzz: setup-dev  # three to ten minutes; the same seed makes the same requests
+	$(RUN) -m config.tests.fuzz $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
 
 drill: setup  # REPORT=directory keeps the sheets elsewhere than in var/
 	$(RUN) manage.py drill all $(if $(REPORT),--report $(REPORT))
