@@ -1,5 +1,6 @@
 """`manage.py bench`: every figure of docs/performance.md, measured again, in one table."""
 
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ class Command(ShopCommand):
     )
     examples = """
   python manage.py bench --quick                      about ten minutes, rougher
-  python manage.py bench                              about forty minutes; leave the machine alone meanwhile
+  python manage.py bench                              about fifty minutes; leave the machine alone meanwhile
   python manage.py bench --only settle rush           some parts
   python manage.py bench --report docs/reports/bench  keep bench.json, bench.md and charts; parts not measured stay
 """
@@ -34,6 +35,7 @@ class Command(ShopCommand):
         parser.add_argument("--report", type=Path, metavar="DIR", help="default: bench/ in the data directory")
 
     def run(self, **options: Any) -> int:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stop the shops, remove their data
         now = timezone.now()
         directory: Path = options["report"] or settings.DATA_DIR / "bench"
         runs = settings.DATA_DIR / "bench-runs" / f"{now:%Y%m%d-%H%M%S}"  # every load's own report
