@@ -85,7 +85,12 @@ def read_names() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in files():
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in ("env.read", "env.service", "env.quota", "read"):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in (
+                "env.read",
+                "env.service",
+                "env.quota",
+                "read",
+            ):
                 continue
             for argument in node.args:
                 if isinstance(argument, ast.Constant) and str(argument.value).isupper():
