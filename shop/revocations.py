@@ -11,12 +11,14 @@ without it, and nobody can be disabled either).
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from shop import db
+from shop.postgresql.turnstile import Turnstile
 
 log = structlog.get_logger("shop.revocations")
 
@@ -26,6 +28,7 @@ OVERLAP = timedelta(seconds=60)  # a transaction may commit that much later than
 ANEW_SECONDS = 600.0  # how often the whole list is read again, which forgets what is older than REMEMBERED
 
 _first_good: dict[int, int] = {}
+_turnstile = Turnstile()
 
 
 def first_good_generation(user_id: int) -> int:
@@ -45,6 +48,15 @@ def refresh(*, since: timedelta = REMEMBERED) -> None:
         _first_good.update(ended)
 
 
+def _connect() -> None:
+    """Have a connection that lives and does not queue with the requests: a lock storm must not keep a token alive."""
+    close_old_connections()
+    connection.ensure_connection()
+    made: Any = connection.connection
+    if made.turnstile is not _turnstile:
+        made.turnstile = _turnstile
+
+
 def _watch() -> None:
     """Refresh each second, for as long as the process lives."""
     read_anew_at = read_at = float("-inf")
@@ -52,7 +64,7 @@ def _watch() -> None:
         began = time.monotonic()
         is_due = began - read_anew_at >= ANEW_SECONDS
         try:
-            close_old_connections()
+            _connect()
             refresh(since=REMEMBERED if is_due else OVERLAP + timedelta(seconds=began - read_at))
         except Exception as error:  # noqa: BLE001 - whatever went wrong once, the list must be kept as long as we live
             log.warning("revocations_not_read", error=repr(error))

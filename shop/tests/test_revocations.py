@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.hashers import make_password
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import RequestFactory
 from django.utils import timezone
 
 from shop import accounts, auth, db, revocations
 from shop.errors import InvalidToken
 from shop.models import User
+from shop.postgresql.turnstile import Turnstile
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -207,8 +208,36 @@ def test_watching_goes_on_when_the_database_is_away(monkeypatch):
 
     monkeypatch.setattr(revocations, "refresh", refresh)
     monkeypatch.setattr(revocations.time, "sleep", rest)
-    monkeypatch.setattr(revocations, "close_old_connections", lambda: None)
+    monkeypatch.setattr(revocations, "_connect", lambda: None)
     with pytest.raises(Stopped):
         revocations._watch()
     assert asked[:2] == [revocations.REMEMBERED] * 2
     assert revocations.OVERLAP <= asked[2] < revocations.OVERLAP + timedelta(seconds=5)
+
+
+def test_the_list_does_not_queue_with_the_requests(user, monkeypatch):
+    """All places of the process are taken, as in a lock storm; the list is read all the same."""
+
+    def read():
+        revocations._connect()
+        full = Turnstile(places=1)
+        full.inside["a request that waits for a row"] = 0.0
+        connection.connection.turnstile = full
+        revocations._connect()
+        revocations.refresh()
+        return revocations.first_good_generation(user_id)
+
+    user_id = user.pk
+    accounts.end_sessions(user_id=user_id)
+    monkeypatch.setattr(revocations, "close_old_connections", lambda: None)
+    monkeypatch.setattr(connection.connection, "turnstile", connection.connection.turnstile)
+    assert read() == 1
+
+
+def test_control_who_queues_with_the_requests_is_refused(monkeypatch):
+    full = Turnstile(places=1)
+    full.inside["a request that waits for a row"] = 0.0
+    monkeypatch.setattr(connection.connection, "turnstile", full)
+    full.inside.pop(connection.connection, None)
+    with pytest.raises(OperationalError, match="every place"):
+        revocations.refresh()
