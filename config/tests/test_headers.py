@@ -131,6 +131,7 @@ def test_control_without_a_proxy_that_ends_tls_it_finds_what_is_missing() -> Non
 def test_behind_a_proxy_that_ends_tls_browsers_are_told_to_stay_with_it() -> None:
     program = """
 import config.wsgi
+from django.conf import settings
 from config import headers
 print(dict(headers.of("/products"))["Strict-Transport-Security"])
 print(settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, settings.LANGUAGE_COOKIE_SECURE)
