@@ -30,7 +30,7 @@ def load(text: bytes) -> Any:
     """
     try:
         document = orjson.loads(text)
-        if isinstance(document, dict):
+        if isinstance(document, dict | list):
             json.loads(text, object_pairs_hook=_refuse_repeated_keys)
     except (ValueError, RecursionError) as error:
         raise InvalidJson from error
