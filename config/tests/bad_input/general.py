@@ -36,7 +36,10 @@ JSON_FAULTS: dict[int, tuple[str, tuple[bytes, ...]]] = {
     10: ("leading zero", (b'{"amount": 05}', b'{"amount": 5,}', b'{"amount": +5}', b'{"amount": 0x5}')),
     11: ("100,000 brackets, as many as fit", (b"[" * 65_000,)),
     12: ("2,000 deep", (b'{"a":' * 2_000 + b"1" + b"}" * 2_000,)),
-    13: ("repeated key", (b'{"amount": 5, "amount": 6}', b'{"items": [{"quantity": 1, "quantity": 2}]}')),
+    13: (
+        "repeated key",
+        (b'{"amount": 5, "amount": 6}', b'{"items": [{"quantity": 1, "quantity": 2}]}', b'[{"a": 1, "a": 1}]'),
+    ),
     14: ("invalid UTF-8", (b'{"amount": "\xff"}', b'{"\xff": 5}')),
     15: ("UTF-16", ('{"amount": 5}'.encode("utf-16"),)),
     16: ("byte order mark", (b"\xef\xbb\xbf" + GOOD,)),
@@ -111,7 +114,8 @@ MEDIA = (
     ),
 )
 
-JSON = r"application/json"
+JSON = "application/json"
+OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
 METHODS = (
     Row(
         number=30,
@@ -148,7 +152,10 @@ METHODS = (
         what="X-HTTP-Method-Override",
         status=200,
         headers={"Content-Type": JSON},
-        requests=(get("/orders/{order}", X_HTTP_Method_Override="DELETE"), get("/orders/{order}?_method=DELETE")),
+        requests=(
+            *(get("/orders/{order}", **{name: "DELETE"}) for name in OVERRIDES),
+            get("/orders/{order}?_method=DELETE"),
+        ),
     ),
 )
 
@@ -193,6 +200,8 @@ SERVER = (
             head_of(PRODUCTS, b"X: a\r\n FAKE"),
             head_of(PRODUCTS, b"X: a\r\nFAKE line"),
             head_of(PRODUCTS, b"X: a\x00FAKE"),
+            head_of(PRODUCTS, b"X: a\x01b"),
+            head_of(PRODUCTS, b"Bad Name: x"),
         ),
     ),
     Row(
@@ -279,9 +288,24 @@ HEADERS = (
     ),
 )
 
-SLASHES = ("/products/", "/orders/", "/products/{product}/", "/auth/token/", "/livez/", "/docs/")
+SLASHES = (
+    *("/products/", "/orders/", "/products/{product}/", "/products/top-selling/", "/auth/token/", "/auth/signup/"),
+    *("/balance/", "/livez/", "/readyz/", "/docs/", "/openapi.json/", "/products//"),
+)
 UNKNOWN = (
-    *("/", "/nowhere", "/balance", "/PRODUCTS", "//products", "/.env", "/api/products", "/metrics", "/openapi"),
+    *(
+        "/",
+        "/nowhere",
+        "/balance",
+        "/PRODUCTS",
+        "//products",
+        "/.env",
+        "/api/products",
+        "/metrics",
+        "/openapi",
+        "/auth",
+    ),
+    *("/admin.php", "/debug", "/schema", "/%C3%A9"),
     *("/%2e%2e/etc/passwd", "/products/..%2f..", "/%00", "/%ff", "/%0aFAKE", "/%0d%0aFAKE:%201", "/%E2%80%A8FAKE"),
     *("/%C2%9B31mFAKE", "/products%0a", "/%zz"),
 )

@@ -68,7 +68,14 @@ PLACING_ORDERS = (
             order([ITEM, {"product_id": missing, "quantity": 1}]) for missing in (Made("hidden"), 2**62, 2**63 - 1)
         ),
     ),
-    Row(number=132, what="same product twice", requests=(order([ITEM, ITEM]),), status=400, code="duplicate_item"),
+    Row(
+        number=132,
+        what="same product twice",
+        requests=(order([ITEM, ITEM]),),
+        status=400,
+        code="duplicate_item",
+        pointer="/items/1/product_id",
+    ),
     Row(
         number=133,
         what="extra price, total, status",

@@ -60,11 +60,11 @@ LISTS = ("/products", "/orders", "/coupons", "/coupons/mine", "/balance/{custome
 
 
 def bad_questions(
-    number: int, *queries: str, paths: tuple[str, ...] = ("/products",), code: str = "invalid_input"
+    number: int, *queries: str, paths: tuple[str, ...] = ("/products",), code: str = "invalid_input", pointer: str = ""
 ) -> Row:
     """Return a row of query strings, each asked of every path."""
     requests = gets(*(f"{path}?{query}" for path in paths for query in queries))
-    return Row(number=number, what=queries[0][:40], requests=requests, status=400, code=code)
+    return Row(number=number, what=queries[0][:40], requests=requests, status=400, code=code, pointer=pointer)
 
 
 PAGES = (
@@ -78,7 +78,7 @@ PAGES = (
     bad_questions(168, "page=1e3", "page=1.0"),
     bad_questions(169, f"page={10**20}", f"page={2**63}"),
     bad_questions(170, "page=501", "page=101&size=100", f"page={2**62}", code="page_too_deep"),
-    bad_questions(171, "page=2&cursor={cursor}"),
+    bad_questions(171, "page=2&cursor={cursor}", pointer=r"\?page"),
 )
 CURSORS = (
     bad_questions(
