@@ -36,7 +36,7 @@ def set_up() -> None:
     structlog.configure(
         processors=[*shared, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # line and end in one write: two could be torn apart
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

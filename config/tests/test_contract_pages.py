@@ -42,6 +42,7 @@ def test_interactive_page_needs_nothing_from_elsewhere(client: Client) -> None:
         "swagger-ui.css",
         "favicon-32x32.png",
         "swagger-ui-bundle.js",
+        "docs.js",
     ]
     for path in [*linked, *re.findall(r'url: "([^"]+)"', text)]:
         assert path.startswith("/")

@@ -106,7 +106,7 @@ def test_up_refuses_a_database_with_too_few_connections(running_shop: RunningSho
         SHOP_WEB_THREADS="60",
     )
     assert done.returncode == 2
-    assert "PostgreSQL allows too few connections: 132 needed by web and commands, " in done.stderr
+    assert "PostgreSQL allows too few connections: 134 needed by web and commands, " in done.stderr
     assert ", 80 may be used; raise max_connections" in done.stderr
 
 
