@@ -58,7 +58,7 @@ VARIABLES = {
     "SHOP_WEB_SERVER": Variable("str", "gunicorn", "what serves the web under `up`: gunicorn or granian"),
     "SHOP_WEB_PROCESSES": Variable("int", 2, "web processes; processes x threads = database connections of the web"),
     "SHOP_WEB_THREADS": Variable("int", 8, "threads in each web process"),
-    "SHOP_BATCH_SIZE": Variable("int", 200, "orders settled in one transaction at most"),
+    "SHOP_BATCH_SIZE": Variable("int", 500, "orders settled in one transaction at most"),
     "SHOP_LIMIT_ORDERS": Variable("str", "600/60", "orders per user: tokens/seconds they come back in, or off"),
     "SHOP_LIMIT_CLAIMS": Variable("str", "600/60", "coupon claims per user, likewise"),
     "SHOP_LIMIT_LOGINS": Variable("str", "10/60", "failed logins per user name at API and admin together, likewise"),

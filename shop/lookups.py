@@ -14,7 +14,7 @@ class OneOf(Lookup):
     """
     `column = ANY(array)`, for integer ids.
 
-    A batch of 200 orders names 400 stock rows; `IN` spends more on its parameters than the server on the rows.
+    A batch of 500 orders names a thousand stock rows; `IN` spends more on its parameters than the server on the rows.
     """
 
     lookup_name = "any"

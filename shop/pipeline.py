@@ -150,8 +150,8 @@ def _wake_next(stage: Stage) -> None:
 
     After each batch, not only after the last: so another process works on one batch while this one makes the next.
     """
-    waiting = [name for name in stage.then_if_waiting if _is_anything_waiting(_stages[name], [])]
-    wakeups.publish(*stage.then, *waiting)
+    idle = {name for name in stage.then_if_waiting if name in _stages and not _is_anything_waiting(_stages[name], [])}
+    wakeups.publish(*stage.then, *(name for name in stage.then_if_waiting if name not in idle))
 
 
 def _is_anything_waiting(stage: Stage, parked: list[int]) -> bool:

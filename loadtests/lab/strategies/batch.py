@@ -17,7 +17,7 @@ from loadtests.lab.answers import ACCEPTED, COUPON_USED, NO_MONEY, OUT_OF_STOCK,
 from loadtests.lab.market import Order
 from loadtests.lab.means import Means
 
-BATCH = 200  # orders in one transaction at most, as SHOP_BATCH_SIZE
+BATCH = 200  # orders in one transaction at most
 FLAG_MS = 2_000  # a wake-up that gets lost delays no longer than this
 LOOK_SECONDS = 0.2  # the settler looks this often even if nobody wakes it
 STAGE_KEY = 7_270_001  # of the advisory lock that lets one batch at a time through a stage
