@@ -13,7 +13,6 @@ from loadtests.drills.history import Attempt, Entry, Outcome
 from loadtests.drills.traffic import Cast, Op
 from loadtests.drills.wire import NoAnswer, Reply, Wire
 
-GIVES_UP_SECONDS = 25.0  # a patient customer repeats for that long
 PAUSE_SECONDS = 0.4  # before a repetition, where the shop did not say
 CANCELS_AFTER_SECONDS = 1.5  # nobody cancels what they have just ordered
 IN_FLIGHT = "idempotency_key_in_flight"
@@ -39,10 +38,13 @@ class Memory:
 
 
 class Customers:
-    """`entries` grows while they shop. `is_impatient` customers repeat at once, whatever they are asked."""
+    """
+    `entries` grows while they shop. Patient ones repeat for `patience_s`; `is_impatient`: at once, whatever they are
+    asked.
+    """
 
-    def __init__(self, wire: Wire, cast: Cast, clock: Clock) -> None:
-        self.wire, self.cast, self.clock = wire, cast, clock
+    def __init__(self, wire: Wire, cast: Cast, clock: Clock, *, patience_s: float) -> None:
+        self.wire, self.cast, self.clock, self.patience_s = wire, cast, clock, patience_s
         self.entries: list[Entry] = []
         self.is_impatient = False
         self.under_way = 0
@@ -78,7 +80,7 @@ class Customers:
             attempt, reply = await self._once(op, request)
             attempts.append(attempt)
             is_final = attempt.outcome is not Outcome.INFO and attempt.code != IN_FLIGHT and attempt.status != 429
-            if is_final or not op.is_patient or self.clock.now() - began > GIVES_UP_SECONDS:
+            if is_final or not op.is_patient or self.clock.now() - began > self.patience_s:
                 return attempts, reply
             await asyncio.sleep(self._pause(op, attempt))
 

@@ -206,11 +206,11 @@ class House:
 
     def _fill(self) -> None:
         tokens = self.directory / "tokens.json"
-        wanted = ("--users", str(CUSTOMERS * self.serves), "--products", str(PRODUCTS), "--tokens", str(tokens))
-        self._seed(*wanted, "--balance", str(PLENTY), "--stock", str(PLENTY))
-        for places in CAMPAIGNS:
+        people = ("--users", str(CUSTOMERS * self.serves), "--balance", str(PLENTY), "--tokens", str(tokens))
+        goods = ("--products", str(PRODUCTS), "--stock", str(PLENTY))
+        for places, others in zip(CAMPAIGNS, ((*people, *goods), ()), strict=True):
             # Half of the seeded campaigns ask for a lowest amount; orders of a drill must not fail for that.
-            self._seed("--coupons", str(4 * self.serves + 4), "--coupon-quantity", str(places))
+            self._seed("--coupons", str(4 * self.serves + 4), "--coupon-quantity", str(places), *others)
         rows = json.loads(tokens.read_text())
         tokens.unlink()
         self._tokens = {row["user_id"]: row["access"] for row in rows}

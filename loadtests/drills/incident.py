@@ -17,11 +17,15 @@ from loadtests.results import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How a drill is run: seconds of load before and after the fault, requests a second, patience at the end."""
+    """
+    How a drill is run: seconds of load before and after the fault, requests a second, how long a customer repeats,
+    and how long all is given to settle.
+    """
 
     before_s: float = 4.0
     after_s: float = 9.0
     rate: float = 45.0
+    patience_s: float = 25.0
     settle_s: float = 35.0
 
 

@@ -60,7 +60,7 @@ class _Running:
         self.scene = Scene(
             house=house,
             cast=cast,
-            customers=Customers(self.wire, cast, clock),
+            customers=Customers(self.wire, cast, clock, patience_s=pace.patience_s),
             clock=clock,
             dice=random.Random(f"{drill.name}/{seed}/fault"),  # noqa: S311 - repeatable on purpose
             background=background,

@@ -85,6 +85,9 @@ class Watch:
         self._stopped.set()
         for thread in self._threads:
             thread.join(3.0)  # one that hangs at a frozen server is left behind
+        self._gate.close()
+        if self._connection is not None:
+            self._connection.close()
         return self.sight
 
     def _repeat(self, look: Callable[[], None]) -> None:

@@ -1,30 +1,34 @@
-"""Real drills, end to end: a web process is killed and all holds; without idempotency keys a drill finds the damage."""
+"""Real drills, end to end: a web process is killed and all holds; customers who forget their keys are found out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loadtests.drills import disk, history, incident, registry, season, sheet, summary
 from loadtests.drills.incident import Incident, Pace
-from loadtests.drills.registry import Drill
-from loadtests.management.commands.drill import without_guards
+from loadtests.drills.wire import Reply, Wire
 
-BRISK = Pace(before_s=1.5, after_s=2.5, rate=30.0, settle_s=20.0)
+BRISK = Pace(before_s=1.5, after_s=2.5, rate=30.0, patience_s=4.0, settle_s=20.0)
 
 # The machine runs other tests at the same time: these drills are about being right, not about being fast.
 PATIENT = {"recovered", "noticed", "longest"}
 
 
-def play(drills: Sequence[Drill]) -> Incident:
-    (played,) = season.play(drills, seed=3, pace=BRISK, say=lambda _line: None)
-    return played
+@pytest.fixture(scope="module")
+def played() -> Iterator[Iterator[Incident]]:
+    """Two drills in one house; the second begins when it is asked for."""
+    drills = registry.chosen(["web-worker-killed", "answers-lost"])
+    running = season.play(drills, seed=3, pace=BRISK, say=lambda _line: None)
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="module")
-def killed() -> Incident:
-    return play(registry.chosen(["web-worker-killed"]))
+def killed(played: Iterator[Incident]) -> Incident:
+    return next(played)
 
 
 @pytest.mark.xdist_group("drill")
@@ -70,21 +74,31 @@ def test_the_table_has_its_line(killed: Incident, tmp_path: Path) -> None:
 
 
 @pytest.mark.xdist_group("drill")
-def test_without_idempotency_keys_the_drill_fails_and_names_what_was_doubled() -> None:
-    played = play(without_guards(registry.chosen(["double-clicks"])))
-    assert played.word == "FAIL"
-    assert played.is_as_meant
-    doubled = {str(finding.values["entry"]).split()[1] for finding in played.findings if finding.key == "doubled"}
-    assert doubled >= {"charge", "order"}
+def test_customers_without_their_keys_are_served_twice_and_the_drill_says_so(
+    killed: Incident, played: Iterator[Incident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Wire.ask
+
+    async def ask_without_key(wire: Wire, *request: Any, headers: dict[str, str], **rest: Any) -> Reply:
+        keyless = {name: value for name, value in headers.items() if name != "Idempotency-Key"}
+        return await ask(wire, *request, headers=keyless, **rest)
+
+    monkeypatch.setattr(Wire, "ask", ask_without_key)
+    forgetful = next(played)
+    assert forgetful.word == "FAIL"
+    assert {"nothing_doubled", "felt"} <= {check.key for check in forgetful.checks if not check.is_ok}
+    doubled = {str(finding.values["entry"]).split()[1] for finding in forgetful.findings if finding.key == "doubled"}
+    assert doubled == {"charge", "order"}
+    assert forgetful.audit == ()  # each of the two is sound by itself: only the customers' history tells
 
 
 def test_a_fault_this_machine_does_not_allow_is_skipped_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(disk, "MOUNT", ("false",))
-    played = play(registry.chosen(["disk-full"]))
-    assert (played.word, played.is_as_meant) == ("SKIP", True)
-    assert sheet.reasons(played, "en") == ["this process may not mount a tmpfs"]
-    files = sheet.write(played, tmp_path)
+    (skipped,) = season.play(registry.chosen(["disk-full"]), seed=3, pace=BRISK, say=lambda _line: None)
+    assert (skipped.word, skipped.is_as_meant) == ("SKIP", True)
+    assert sheet.reasons(skipped, "en") == ["this process may not mount a tmpfs"]
+    files = sheet.write(skipped, tmp_path)
     assert "**SKIP**" in files[1].read_text()
-    assert summary.lines([played.summary])[1].endswith("this process may not mount a tmpfs")
+    assert summary.lines([skipped.summary])[1].endswith("this process may not mount a tmpfs")
