@@ -14,19 +14,16 @@ LARGEST_CHARGE = 10_000_000  # minor units; API.md "Balance"
 CHARGE = Object(amount=Integer(1, LARGEST_CHARGE), optional={"user_id": Nullable(Integer(1, BIGINT_MAX))})
 
 
-SEE, CHARGE_OTHERS = "balance.view_wallet", "balance.change_wallet"
-
-
 class OwnAccount(Endpoint):
-    """What all wallet addresses share: the owner, or staff with the permission; one answer for everybody else."""
+    """What all wallet addresses share: the owner or staff (API.md "Balance"); one answer for everybody else."""
 
-    def check_may_act_for(self, user_id: int, permission: str) -> None:
-        """Raise NotYourAccount unless the caller owns the account or is staff, NotAllowed for staff who may not."""
+    def check_may_act_for(self, user_id: int) -> None:
+        """Raise NotYourAccount unless the caller owns the account or is staff, NotAllowed for who was staff."""
         if user_id == self.caller.user_id:
             return
         if not self.caller.is_staff:
             raise NotYourAccount
-        accounts.check_operator(user_id=self.caller.user_id, permission=permission)
+        accounts.check_is_staff(user_id=self.caller.user_id)
 
     def missing(self, user_id: int) -> Exception:
         """Return what a missing wallet means: nobody there, or a token that outlived its user."""
@@ -38,7 +35,7 @@ class ShowBalance(OwnAccount):
     """The balance of a wallet, always the newest."""
 
     def get(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        self.check_may_act_for(user_id, SEE)
+        self.check_may_act_for(user_id)
         try:
             return private(queries.get_balance(user_id=user_id))
         except UserNotFound:
@@ -49,7 +46,7 @@ class ListTransfers(OwnAccount):
     """The history of a wallet, newest first."""
 
     def get(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        self.check_may_act_for(user_id, SEE)
+        self.check_may_act_for(user_id)
         query = read_query(request, cursors.PAGE_PARAMETERS)
         scope = f"{queries.TRANSFERS_SCOPE}/{user_id}"
         position = cursors.decode(query["cursor"], scope) if query["cursor"] else None
@@ -66,7 +63,7 @@ class ChargeBalance(OwnAccount):
     def post(self, request: HttpRequest) -> HttpResponse:
         body = read_body(request, CHARGE)
         user_id = body["user_id"] or self.caller.user_id
-        self.check_may_act_for(user_id, CHARGE_OTHERS)
+        self.check_may_act_for(user_id)
         key = self.read_key(request, "balance/charge", body)
         operator_id = self.caller.user_id if user_id != self.caller.user_id else None
         try:

@@ -10,8 +10,9 @@ wsgi_app = "config.wsgi:application"
 worker_class = "config.worker.Worker"  # gthread with an end to its patience
 workers = env.read("SHOP_WEB_PROCESSES")
 threads = env.read("SHOP_WEB_THREADS")
-# Kept-alive sockets cost no thread, and all clients may land on one process; past this number it stops accepting.
-worker_connections = 2_000
+# Kept-alive sockets cost no thread, and all clients may land on one process; past this number it stops accepting. A
+# rush of 10,000 customers must all get in: with 2,000 the last 4,000 of them waited until others hung up.
+worker_connections = 10_000
 # Longer than clients and balancers keep theirs: closing first resets requests that are already on their way.
 keepalive = 75
 # A burst of new connections must not be dropped (a dropped SYN costs its client a second). Requests do not queue here:

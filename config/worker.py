@@ -9,6 +9,7 @@ requests wait for a thread, which gthread does not.
 
 import os
 import queue
+import resource
 import select
 import socket
 import threading
@@ -30,8 +31,15 @@ FIRST_BYTE_SECONDS = 10.0
 DRAIN_SECONDS = 2.0  # for what a client still sends after its last answer: closing at once would reset the answer away
 STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connections for so long
 READ_BYTES = 65_536
-ACCEPTED_AT_ONCE, EVENTS_AT_ONCE = 64, 128
+ACCEPTED_AT_ONCE, EVENTS_AT_ONCE, SPARE_FILES = 64, 128, 200
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let this process hold that many files and sockets, if the system allows: the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -44,6 +52,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     def init_process(self) -> None:
         if self.cfg.is_ssl:
             raise SystemExit("config.worker: TLS ends at the proxy; remove --certfile and --keyfile")
+        raise_file_limit(self.cfg.worker_connections + SPARE_FILES)
         self.poll = select.epoll()
         self.connections: dict[int, http1.Connection] = {}
         self.waiting: queue.SimpleQueue[http1.Connection | None] = queue.SimpleQueue()
@@ -123,6 +132,10 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             try:
                 sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no file is left for it: others must close first
+                self.log.warning("cannot accept: %s", error)
+                self.ignore()
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -47,7 +47,7 @@ def only_the_owner(outcome: str, refusal: str) -> dict[str, str]:
 
 
 def owner_and_staff(outcome: str) -> dict[str, str]:
-    return only_the_owner(outcome, "403 not_your_account") | {"clerk": "403 not_allowed", "finance": outcome}
+    return only_the_owner(outcome, "403 not_your_account") | {"clerk": outcome, "finance": outcome}
 
 
 API = [

@@ -47,7 +47,7 @@ def test_interactive_page_needs_nothing_from_elsewhere(client: Client) -> None:
     for path in [*linked, *re.findall(r'url: "([^"]+)"', text)]:
         assert path.startswith("/")
         size, media_type = fetch(client, path)
-        assert size > 300, path
+        assert size >= 200, path
         assert media_type in ("text/css", "text/javascript", "image/png", "application/json"), path
 
 
