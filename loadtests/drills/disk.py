@@ -23,4 +23,5 @@ def mount(directory: Path) -> None:
 def unmount(directory: Path) -> None:
     """Take the disk away, if it is there, with all that is on it."""
     if directory.is_mount():
-        subprocess.run(["umount", directory], capture_output=True, check=False)  # noqa: S607 - wherever the system has it
+        command = ["umount", "--lazy", str(directory)]  # lazy: whoever still looks at it must not keep it for ever
+        subprocess.run(command, capture_output=True, check=False)

@@ -21,16 +21,12 @@ STOP_SECONDS = 10.0
 class Engine:
     """One server with its proxy; `kill`, `stop`, `freeze` and `thaw` do to it what fate does."""
 
-    def __init__(self, program: postgres.Postgres | valkey.Valkey, url: str, background: Background) -> None:
-        self.program, self.url, self._background = program, url, background
+    def __init__(self, program: postgres.Postgres | valkey.Valkey, url: str, log: Path, background: Background) -> None:
+        self.program, self.url, self.log, self._background = program, url, log, background
         self._comm = "postgres" if isinstance(program, postgres.Postgres) else "valkey-server"
         self.proxy = Proxy(port=ports.free_port(), target=program.port)
         self._child: processes.Child | None = None
         background.run(self.proxy.open())
-
-    @property
-    def log(self) -> Path:
-        return _log_of(Path(self.program.data))
 
     @property
     def proxied_url(self) -> str:
@@ -72,37 +68,35 @@ class Engine:
         self.send(signal.SIGCONT)  # a frozen one could not stop
         self.stop(signal.SIGINT if self._comm == "postgres" else signal.SIGTERM)
         self._background.run(self.proxy.close())
+        if self.program.output is not None:
+            os.close(self.program.output)
 
 
-def own_postgres(data: Path, background: Background, *, max_connections: int) -> Engine:
+def own_postgres(data: Path, log: Path, background: Background, *, max_connections: int) -> Engine:
     program = postgres.Postgres(
         data=data,
         port=ports.free_port(),
         password=secrets.token_urlsafe(24),
         account=accounts.engine_account(data, postgres.bin_directory()),
         max_connections=max_connections,
-        output=_log(data),
+        output=_opened(log),
     )
     program.prepare()
-    return Engine(program, program.url(), background)
+    return Engine(program, program.url(), log, background)
 
 
-def own_valkey(data: Path, background: Background) -> Engine:
+def own_valkey(data: Path, log: Path, background: Background) -> Engine:
     program = valkey.Valkey(
         data=data,
         port=ports.free_port(),
         password=secrets.token_urlsafe(24),
         account=accounts.engine_account(data, valkey.server_program()),
-        output=_log(data),
+        output=_opened(log),
     )
     program.prepare()
-    return Engine(program, program.url, background)
+    return Engine(program, program.url, log, background)
 
 
-def _log_of(data: Path) -> Path:
-    return data.with_name(f"{data.name}.log")
-
-
-def _log(data: Path) -> int:
-    """Open a log beside the data; it stays open as long as this process, because the server may be started again."""
-    return os.open(_log_of(data), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def _opened(log: Path) -> int:
+    """Open a log for as long as the engine lives: the server may be started several times."""
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

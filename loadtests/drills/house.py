@@ -87,8 +87,9 @@ class House:
         if self.plan.on_small_disk:
             disk.mount(self._disk)
         data = (self._disk if self.plan.on_small_disk else self.directory) / "postgres"
-        self.postgres = own_postgres(data, self.background, max_connections=OUTSIDE_CONNECTIONS)
-        self.valkey = own_valkey(self.directory / "valkey", self.background)
+        log = self.directory / "postgres.log"  # never on the small disk: it could not say that it is full
+        self.postgres = own_postgres(data, log, self.background, max_connections=OUTSIDE_CONNECTIONS)
+        self.valkey = own_valkey(self.directory / "valkey", self.directory / "valkey.log", self.background)
         self.postgres.start()
         self.valkey.start()
 
