@@ -47,7 +47,7 @@ def refusal(status: HTTPStatus) -> bytes:
         "title": status.phrase,
         "status": status.value,
         "code": status.name.lower(),
-        "detail": "The request could not be read.",
+        "detail": "The shop failed." if status >= 500 else "The request could not be read.",
     }
     body = orjson.dumps(document)
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
@@ -236,10 +236,10 @@ def absolute_path(url: bytes) -> bytes:
 class Answer:
     """The application's `start_response`, and then its answer as bytes."""
 
-    __slots__ = ("_is_last", "_request", "headers", "status")
+    __slots__ = ("_request", "headers", "is_last", "status")
 
-    def __init__(self, request: Request, *, is_last: bool) -> None:
-        self._request, self._is_last = request, is_last
+    def __init__(self, request: Request) -> None:
+        self._request, self.is_last = request, request.is_last
 
     def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         self.status, self.headers = status, headers
@@ -275,7 +275,7 @@ class Answer:
         return any(name.lower() == wanted for name, _value in self.headers)
 
     def _head(self, framing: str) -> bytes:
-        connection = "close" if self._is_last else "keep-alive"
+        connection = "close" if self.is_last else "keep-alive"
         fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
         first = f"HTTP/1.1 {self.status}\r\nDate: {http_date()}\r\nConnection: {connection}\r\n"
         return f"{first}{framing}{fields}\r\n".encode("latin-1")

@@ -248,8 +248,6 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     def answer_requests(self) -> None:
         while (connection := self.waiting.get()) is not None:
             request = connection.requests.popleft()
-            if request.is_last or self.is_stopping:
-                connection.is_ending = True
             try:
                 self.answer(connection, request)
             except Exception:
@@ -259,8 +257,14 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def answer(self, connection: http1.Connection, request: http1.Request) -> None:
         """Call the application and send its answer, or what the socket takes of it."""
-        answer = http1.Answer(request, is_last=connection.is_ending)
-        body = self.wsgi(request.environ, answer)
+        answer = http1.Answer(request)
+        try:
+            body = self.wsgi(request.environ, answer)
+        except Exception:
+            self.send(connection, http1.refusal(HTTPStatus.INTERNAL_SERVER_ERROR))
+            raise
+        if answer.is_last or self.is_stopping:  # only now: a stop may have come while the application worked
+            answer.is_last = connection.is_ending = True
         try:
             parts = iter(body)
             first, second = next(parts, b""), next(parts, None)

@@ -1,0 +1,152 @@
+"""The web's worker between real sockets and a small application, with two threads."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from config.tests.served import BIG
+from shop.local import ports
+from shop.testing_shop import ROOT
+
+GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def say(self, data: bytes) -> bytes:
+        """Send bytes and read until the server hangs up."""
+        with self.connect() as peer:
+            peer.sendall(data)
+            return read_all(peer)
+
+
+def read_all(peer: socket.socket) -> bytes:
+    said = b""
+    while more := peer.recv(1 << 20):
+        said += more
+    return said
+
+
+def bodies(said: bytes) -> list[bytes]:
+    """Return the bodies of answers that have a length."""
+    found = []
+    while said:
+        head, _blank, rest = said.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        found.append(rest[:length])
+        said = rest[length:]
+    return found
+
+
+def start(*options: str) -> Server:
+    port = ports.free_port()
+    command = ("-m", "gunicorn", "--worker-class=config.worker.Worker", "--threads=2", f"--bind=127.0.0.1:{port}")
+    process = subprocess.Popen(
+        [sys.executable, *command, "--no-control-socket", *options, "config.tests.served:application"],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
+    server, deadline = Server(process, port), time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            server.say(LAST % b"/")
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return server
+    process.kill()
+    pytest.fail("gunicorn did not start")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = start()
+    yield server
+    server.process.terminate()
+    assert server.process.wait(10) == 0
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    said = server.say(b"".join(GET % f"/?{n}".encode() for n in range(12)) + LAST % b"/?last")
+    assert bodies(said) == [*(f"/ {n} 0".encode() for n in range(12)), b"/ last 0"]
+
+
+def test_a_client_may_stop_sending_before_it_reads(server: Server) -> None:
+    with server.connect() as peer:
+        peer.sendall(GET % b"/slow?half-closed")
+        peer.shutdown(socket.SHUT_WR)
+        assert bodies(read_all(peer)) == [b"/slow half-closed 0"]
+
+
+def test_who_waits_to_send_its_body_is_told_to_go_on(server: Server) -> None:
+    with server.connect() as peer:
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert peer.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.sendall(b"abc")
+        peer.shutdown(socket.SHUT_WR)
+        assert bodies(read_all(peer)) == [b"/  3"]
+
+
+def test_a_request_may_come_byte_by_byte(server: Server) -> None:
+    with server.connect() as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"POST /drip HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc":
+            peer.sendall(bytes([byte]))
+        assert bodies(read_all(peer)) == [b"/drip  3"]
+
+
+def test_slow_readers_hold_no_thread(server: Server) -> None:
+    with ExitStack() as stack:
+        slow = [stack.enter_context(server.connect()) for _ in range(6)]  # three times as many as there are threads
+        for peer in slow:
+            peer.sendall(LAST % b"/big")
+        assert bodies(server.say(LAST % b"/?meanwhile")) == [b"/ meanwhile 0"]
+        assert [len(bodies(read_all(peer))[0]) for peer in slow] == [BIG] * 6
+
+
+def test_an_answer_in_parts_is_framed(server: Server) -> None:
+    said = server.say(GET % b"/parts" + LAST % b"/?next")
+    first, _end, rest = said.partition(b"0\r\n\r\n")
+    assert b"\r\nTransfer-Encoding: chunked\r\n" in first
+    assert first.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n")
+    assert bodies(rest) == [b"/ next 0"]
+
+
+def test_a_failing_application_is_a_500(server: Server) -> None:
+    assert server.say(GET % b"/fail").startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+
+
+def test_names_with_underscores_are_dropped_and_one_host_is_enough(server: Server) -> None:
+    twice = b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"
+    assert server.say(twice).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_a_stop_finishes_what_has_begun_and_says_close_to_the_rest() -> None:
+    server = start()
+    with server.connect() as begun, server.connect() as kept:
+        kept.sendall(GET % b"/")
+        assert b"Connection: keep-alive" in kept.recv(4_096)
+        begun.sendall(GET % b"/slow?begun")
+        time.sleep(0.2)  # it is in the application now, for half a second
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert bodies(read_all(begun)) == [b"/slow begun 0"]
+        kept.sendall(GET % b"/?kept")
+        answer = read_all(kept)
+    assert b"\r\nConnection: close\r\n" in answer
+    assert bodies(answer) == [b"/ kept 0"]
+    assert server.process.wait(10) == 0
