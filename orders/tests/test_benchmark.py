@@ -1,0 +1,51 @@
+"""What bench_settle makes of its measurements, and one real trickle."""
+
+import json
+
+from orders.benchmark import Load, Settled, Trickled
+from orders.management.commands.bench_settle import _as_sentence, _as_table, _rates, _trickle
+
+UNIFORM = Load(orders=1_000, products=10, is_hot=False, batch_size=500, processes=1)
+RUNS = {
+    "one by one": Settled(Load(50, 10, False, 1, 1), [1.0]),
+    "uniform": Settled(UNIFORM, [0.5, 0.1, 0.2]),
+    "one hot product": Settled(UNIFORM, [0.25, 0.25, 0.4]),
+}
+
+
+def test_the_median_of_the_rounds_counts_and_a_hot_product_is_compared_with_many():
+    rates = _rates(RUNS)
+    assert rates["hot_to_uniform"] == 0.8
+    assert rates["runs"][1] == {
+        "load": "uniform",
+        "batch_size": 500,
+        "processes": 1,
+        "orders": 1_000,
+        "orders_per_second": 5_000,
+        "rounds": [2_000, 10_000, 5_000],
+    }
+    assert _as_table(RUNS).splitlines()[-1] == "one hot product / uniform: 0.80"
+
+
+def test_a_trickle_is_priced_per_order_and_per_second():
+    run = Trickled(orders=200, seconds=10.0, cpu_seconds=0.5, tasks=150, settled_ms=[float(ms) for ms in range(200)])
+    assert _trickle(run) == {
+        "orders": 200,
+        "orders_per_second": 20.0,
+        "worker_cpu_ms_per_order": 2.5,
+        "worker_cpus": 0.05,
+        "tasks_per_second": 15.0,
+        "settled_p50_ms": 100,
+        "settled_p95_ms": 189,
+    }
+    assert "2.5 ms of CPU per order (0.05 of a core), 15.0 tasks/s; settled p50 100 ms, p95 189 ms" in _as_sentence(run)
+
+
+def test_a_real_worker_settles_a_real_trickle_beside_the_shop(running_shop):
+    answer = running_shop.manage("bench_settle", "--trickle", "20", "--seconds", "1", "--products", "5", "--json")
+    assert answer.returncode == 0, answer.stderr
+    figures = json.loads(answer.stdout)
+    assert figures["orders"] == 20
+    assert figures["worker_cpu_ms_per_order"] > 0
+    assert figures["tasks_per_second"] > 0
+    assert 0 < figures["settled_p50_ms"] <= figures["settled_p95_ms"] < 10_000
