@@ -139,6 +139,8 @@ class Connection:
             raise Unreadable(HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: it comes after the body and must not pass for a header, a token least of all
         if len(name) + len(value) > HEADER_LIMIT or len(self.environ) > len(self._base) + HEADER_COUNT:
             raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         key = ENVIRON_KEYS.get(name) or environ_key(name)

@@ -53,6 +53,15 @@ def test_malformed_requests_are_refused_by_the_server(client: Client, head: byte
     assert int(said.split()[1]) in statuses, said[:300]
 
 
+def test_a_trailer_is_no_header(client: Client, world: World) -> None:
+    customer, before = world.customer(), world.counts()
+    head = b"POST /balance/charge HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    body = b'Connection: close\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{"amount": 5}\r\n0\r\n'
+    trailer = f"Authorization: Bearer {customer.token}\r\n\r\n".encode()
+    assert client.raw(head + body + trailer).startswith(b"HTTP/1.1 401 ")
+    assert world.counts() == before
+
+
 def test_answer_without_a_body_leaves_the_connection_in_step(client: Client) -> None:
     """HEAD, 204 and 304 on a kept connection: a stray byte would become the head of the next answer."""
     host = b"Host: 127.0.0.1\r\n"
