@@ -10,11 +10,10 @@ from pathlib import Path
 
 from loadtests.drills import checks, runner
 from loadtests.drills.background import Background
-from loadtests.drills.errors import CannotDrill, NotPossible
+from loadtests.drills.errors import NotPossible
 from loadtests.drills.house import House
 from loadtests.drills.incident import Incident, Pace
 from loadtests.drills.registry import Drill
-from shop.local.errors import CannotStart
 
 Say = Callable[[str], None]
 
@@ -79,10 +78,10 @@ def _one(drill: Drill, street: _Street, coming: Sequence[Drill], *, seed: int, p
         return runner.run(drill, house=house, seed=seed, pace=pace, background=street.background)
     except NotPossible as reason:
         return _not_played(drill, seed, pace, skipped=str(reason))
-    except (CannotDrill, CannotStart) as error:
-        log = street.house.log.read_text()[-2_000:] if street.house else ""
+    except Exception as error:  # noqa: BLE001 - one drill that breaks must not keep the others from being run
+        log = street.house.log.read_text()[-2_000:] if street.house and street.house.log.exists() else ""
         street.leave()
-        return _failed_to_start(drill, seed, pace, f"{error}\n{log}")
+        return _broken_off(drill, seed, pace, f"{type(error).__name__}: {error}\n{log}")
 
 
 def _not_played(drill: Drill, seed: int, pace: Pace, *, skipped: str) -> Incident:
@@ -90,6 +89,6 @@ def _not_played(drill: Drill, seed: int, pace: Pace, *, skipped: str) -> Inciden
     return Incident(drill=drill, seed=seed, began_at=began_at, pace=pace, skipped=skipped)
 
 
-def _failed_to_start(drill: Drill, seed: int, pace: Pace, error: str) -> Incident:
+def _broken_off(drill: Drill, seed: int, pace: Pace, error: str) -> Incident:
     incident = replace(_not_played(drill, seed, pace, skipped=""), fault_error=error)
     return replace(incident, checks=tuple(checks.check(incident)))

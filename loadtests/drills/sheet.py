@@ -36,7 +36,9 @@ def compose(incident: Incident, language: str, directory: Path) -> Document:
         Text(say("stories", drill.name, language)),
         Link(label("runbook", language), os.path.relpath(runbook(drill.name, language), directory)),
     ]
-    if times:
+    if times is None:
+        blocks += _wrong(incident, language)
+    else:
         blocks += [
             *_times(times, language),
             *_checks(incident.checks, language),
@@ -65,7 +67,8 @@ def reasons(incident: Incident, language: str) -> list[str]:
     """Return what failed, or what was held."""
     if incident.skipped:
         return [say("skips", incident.skipped, language)]
-    failed = [said(check, language) for check in incident.checks if not check.is_ok]
+    failed = incident.fault_error.splitlines()[:1]
+    failed += [said(check, language) for check in incident.checks if not check.is_ok]
     return failed or [label("all_held", language)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loadtests.drills import disk, history, incident, registry, season, sheet, summary
+from loadtests.drills.house import House
 from loadtests.drills.incident import Incident, Pace
 from loadtests.drills.wire import Reply, Wire
 
@@ -102,3 +103,15 @@ def test_a_fault_this_machine_does_not_allow_is_skipped_with_its_reason(
     files = sheet.write(skipped, tmp_path)
     assert "**SKIP**" in files[1].read_text()
     assert summary.lines([skipped.summary])[1].endswith("this process may not mount a tmpfs")
+
+
+def test_a_drill_that_breaks_off_fails_and_the_next_one_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fall_over(house: House) -> None:
+        raise RuntimeError(f"nobody home in {house.directory.name}")
+
+    monkeypatch.setattr(House, "open", fall_over)
+    drills = registry.chosen(["beat-killed", "redis-outage"])
+    first, second = season.play(drills, seed=3, pace=BRISK, say=lambda _line: None)
+    assert (first.word, second.word) == ("FAIL", "FAIL")
+    assert "RuntimeError: nobody home in house-2" in second.fault_error
+    assert "RuntimeError: nobody home in house-2" in sheet.write(second, tmp_path)[1].read_text()

@@ -64,7 +64,7 @@ def no_supervision(module: Any) -> None:
 
 def no_durability(module: Any) -> None:
     """shop.local.postgres: a commit is acknowledged before it is on disk."""
-    module.DURABLE |= {"synchronous_commit": "off", "wal_writer_delay": "10s"}
+    module.DURABLE |= {"synchronous_commit": "off", "wal_writer_delay": "1s"}
 
 
 def no_time_limits(module: Any) -> None:
