@@ -323,8 +323,9 @@ def test_settler_sleeps_until_woken_and_ends_with_nothing_left(shop: Bench) -> N
     is_over = threading.Event()
     settler = batch.Settler(shop.means[1])
     with mock.patch.object(batch, "LOOK_SECONDS", 20.0):  # nothing but the wake-up can be what settles the order
+        sleeps = blocked_in_redis(shop.means[1], looking=shop.means[0])
         working = Running(lambda: settler.work(is_over.is_set))
-        wait_until(blocked_in_redis(shop.means[1], looking=shop.means[0]))
+        wait_until(sleeps)
         shop.place("batch", FIRST)
         wait_until(lambda: list(settler.settled) == [1])
         is_over.set()
