@@ -80,7 +80,8 @@ class Connection:
 
     __slots__ = (
         *("sock", "descriptor", "environ", "lock", "is_busy", "requests", "deadline", "is_ending", "is_deaf", "unsent"),
-        *("_parser", "_base", "_url", "_body", "_size", "_limit", "_head_size", "_in_head", "_waits_for_go_ahead"),
+        *("_parser", "_base", "_url", "_body", "_size", "_limit", "_head_size", "_in_head"),
+        *("_fields", "_fields_size", "_is_body_unread"),
     )
 
     def __init__(self, sock: socket.socket, peer: tuple[Any, ...], *, deadline: float) -> None:
@@ -94,7 +95,7 @@ class Connection:
         local = {"SERVER_NAME": address, "SERVER_PORT": str(port), "REMOTE_ADDR": peer[0], "REMOTE_PORT": str(peer[1])}
         self._base = SHARED_ENVIRON | local
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head, self._head_size = False, 0
+        self._in_head, self._head_size, self._is_body_unread = False, 0, False
 
     @property
     def is_upload(self) -> bool:
@@ -115,9 +116,7 @@ class Connection:
             return
         self._head_size += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # no other protocol is spoken here: an ordinary request, and the last
-            self._last()
+            self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
             self.is_deaf = True
@@ -126,14 +125,45 @@ class Connection:
             self.is_deaf = True
             raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
+    def _parse(self, data: bytes) -> None:
+        """
+        Parse on, past a wish for another protocol.
+
+        RFC 9110, 7.8 lets a server ignore it; the parser does not, and takes what follows for that protocol. Java's
+        HttpClient wishes for `h2c` with its first request, and the body of a POST follows.
+        """
+        while data and not self.is_deaf:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as wish:
+                data = data[wish.args[0] :]
+            self._parser = httptools.HttpRequestParser(self)
+            if self._is_body_unread:
+                self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % self._framing())
+
+    def _framing(self) -> bytes:
+        """Return the header that says where the body ends."""
+        if "HTTP_TRANSFER_ENCODING" in self.environ:
+            return b"Transfer-Encoding: chunked\r\n"
+        return b"Content-Length: %d\r\n" % self._length()
+
+    def _length(self) -> int:
+        return int(self.environ.get("CONTENT_LENGTH") or 0)
+
     # --- called by the parser ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._is_body_unread:
+            return  # the head is known: only its framing was repeated
         self.environ = self._base.copy()
         self._url, self._size, self._in_head = b"", 0, True
+        self._fields = self._fields_size = 0
         self._body: list[bytes] = []
 
     def on_url(self, part: bytes) -> None:
+        if not self._in_head:
+            return
         self._url += part
         if len(self._url) > LINE_LIMIT:
             raise Unreadable(HTTPStatus.REQUEST_URI_TOO_LONG)
@@ -141,7 +171,10 @@ class Connection:
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer: it comes after the body and must not pass for a header, a token least of all
-        if len(name) + len(value) > HEADER_LIMIT or len(self.environ) > len(self._base) + HEADER_COUNT:
+        size = len(name) + len(value)
+        self._fields += 1
+        self._fields_size += size
+        if size > HEADER_LIMIT or self._fields > HEADER_COUNT or self._fields_size > HEAD_LIMIT:
             raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         key = ENVIRON_KEYS.get(name) or environ_key(name)
         if not key:
@@ -154,18 +187,28 @@ class Connection:
         self.environ[key] = text
 
     def on_headers_complete(self) -> None:
+        if self._is_body_unread:
+            self._is_body_unread = False  # now it is read
+            return
         self._in_head, self._head_size = False, 1
         environ = self.environ
         environ["REQUEST_METHOD"] = self._parser.get_method().decode("latin-1")
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise Unreadable(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        if version == "1.1" and "HTTP_HOST" not in environ:
+            raise Unreadable(HTTPStatus.BAD_REQUEST)  # RFC 9112, 3.2
+        coding = environ.get("HTTP_TRANSFER_ENCODING")
+        if coding is not None and coding.lower() != "chunked":
+            raise Unreadable(HTTPStatus.NOT_IMPLEMENTED)  # RFC 9112, 6.1: a body that cannot be decoded is not a body
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         set_target(environ, self._url)
         self._limit = UPLOAD_LIMIT if environ["PATH_INFO"].startswith(UPLOADS) else BODY_LIMIT
-        if int(environ.get("CONTENT_LENGTH") or 0) > self._limit:
+        if self._length() > self._limit:
             self._last()
-        elif environ.get("HTTP_EXPECT", "").lower() == "100-continue":
+            return
+        self._is_body_unread = self._parser.should_upgrade() and (coding is not None or self._length() > 0)
+        if environ.get("HTTP_EXPECT", "").lower() == "100-continue":
             self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")  # 25 bytes to a client that waits for them
 
     def on_body(self, part: bytes) -> None:
@@ -177,7 +220,7 @@ class Connection:
             self._last()
 
     def on_message_complete(self) -> None:
-        if self.is_deaf:
+        if self.is_deaf or self._is_body_unread:
             return
         if not self._parser.should_keep_alive():
             self._last()

@@ -131,6 +131,46 @@ def test_a_failing_application_is_a_500(server: Server) -> None:
     assert server.say(GET % b"/fail").startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
 
 
+H2C = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (b"GET /?get HTTP/1.1\r\n" + H2C + b"\r\n", b"/ get 0"),
+        (b"POST /?sized HTTP/1.1\r\n" + H2C + b"Content-Length: 3\r\n\r\nabc", b"/ sized 3"),
+        (b"POST /?chunked HTTP/1.1\r\n" + H2C + CHUNKED, b"/ chunked 3"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 40, 4_096])
+def test_a_wish_for_another_protocol_is_passed_over(server: Server, asked: bytes, answered: bytes, size: int) -> None:
+    sent = asked + LAST % b"/?next"
+    with server.connect() as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), size):
+            peer.sendall(sent[start : start + size])
+        assert bodies(read_all(peer)) == [answered, b"/ next 0"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"400 Bad Request"),  # no Host
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n", b"501 Not Implemented"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100, b"431 Request Header Fields Too Large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: %b\r\n" % (b"y" * 8_000) * 5, b"431 Request Header Fields Too Large"),
+    ],
+)
+def test_heads_beyond_the_limits_are_refused(server: Server, head: bytes, status: bytes) -> None:
+    assert server.say(head + b"\r\n").startswith(b"HTTP/1.1 %b\r\n" % status)
+
+
+def test_http_1_0_needs_no_host_and_ninety_nine_headers_are_not_too_many(server: Server) -> None:
+    assert bodies(server.say(b"GET /?old HTTP/1.0\r\n\r\n")) == [b"/ old 0"]
+    assert bodies(server.say(b"GET /?many HTTP/1.0\r\n" + b"X: y\r\n" * 99 + b"\r\n")) == [b"/ many 0"]
+
+
 def test_names_with_underscores_are_dropped_and_one_host_is_enough(server: Server) -> None:
     twice = b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"
     assert server.say(twice).startswith(b"HTTP/1.1 400 Bad Request\r\n")
