@@ -63,12 +63,12 @@ class Unreadable(Exception):
 
 
 class Request:
-    """One whole request: the WSGI environment, and whether the connection ends after it."""
+    """One whole request: the WSGI environment, whether the connection ends after it, and when all of it was here."""
 
-    __slots__ = ("environ", "is_last")
+    __slots__ = ("arrived_at", "environ", "is_last")
 
     def __init__(self, environ: dict[str, Any], *, is_last: bool) -> None:
-        self.environ, self.is_last = environ, is_last
+        self.environ, self.is_last, self.arrived_at = environ, is_last, time.monotonic()
 
 
 class Connection:

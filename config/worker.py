@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from gunicorn.workers.base import Worker as GunicornWorker
 
@@ -30,6 +30,7 @@ UPLOAD_SECONDS = 30.0
 FIRST_BYTE_SECONDS = 10.0
 DRAIN_SECONDS = 2.0  # for what a client still sends after its last answer: closing at once would reset the answer away
 STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connections for so long
+LOOK_SECONDS = 0.25  # how often what is done once in a while is done
 READ_BYTES = 65_536
 ACCEPTED_AT_ONCE, EVENTS_AT_ONCE, SPARE_FILES = 64, 128, 200
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
@@ -40,6 +41,30 @@ def raise_file_limit(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+
+
+class Door(Protocol):
+    """Who is let in (shop.admission.Door); an application may bring one, with a `turn_away` that answers the others."""
+
+    def took(self, waited: float) -> None: ...
+    def answered(self, seconds: float) -> None: ...
+    def look(self, queued: int) -> None: ...
+    def refuses(self, environ: dict[str, Any], queued: int) -> bool: ...
+
+
+class OpenDoor:
+    """Everybody is let in."""
+
+    def took(self, waited: float) -> None:
+        """Nothing depends on it."""
+
+    answered = took
+
+    def look(self, queued: int) -> None:
+        """Nothing depends on it."""
+
+    def refuses(self, environ: dict[str, Any], queued: int) -> bool:
+        return False
 
 
 class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -62,6 +87,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def run(self) -> None:
         """Serve until told to stop, or until the parent has gone."""
+        self.door: Door = getattr(self.wsgi, "door", OpenDoor())
         threads = [threading.Thread(target=self.answer_requests, daemon=True) for _ in range(self.cfg.threads)]
         for thread in threads:
             thread.start()
@@ -69,7 +95,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         self.poll.register(self.PIPE[0], IN)  # signals write to it, and threads that give a connection back
         while self.alive and self.ppid == os.getppid():
             self.listen()
-            self.turn_for(1.0)
+            self.turn_for(LOOK_SECONDS)
+            self.door.look(self.waiting.qsize())
         self.stop()
 
     def turn_for(self, seconds: float) -> None:
@@ -171,10 +198,16 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         """Give a connection with a whole request to the threads, unless one has it already."""
         with connection.lock:
             was_busy, connection.is_busy = connection.is_busy, True
-        if not was_busy:
+        if was_busy:
+            if len(connection.requests) >= http1.PIPELINED_LIMIT:
+                self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
+            return
+        while connection.requests and self.door.refuses(connection.requests[0].environ, self.waiting.qsize()):
+            self.answer(connection, connection.requests.popleft(), self.wsgi.turn_away)
+        if connection.requests:
             self.waiting.put(connection)
-        elif len(connection.requests) >= http1.PIPELINED_LIMIT:
-            self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
+        else:
+            self.give_back(connection)
 
     def refuse(self, connection: http1.Connection, status: HTTPStatus) -> None:
         """Answer what cannot be read, unless earlier requests of the connection are still to be answered; then end."""
@@ -248,18 +281,21 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     def answer_requests(self) -> None:
         while (connection := self.waiting.get()) is not None:
             request = connection.requests.popleft()
+            taken_at = time.monotonic()
+            self.door.took(taken_at - request.arrived_at)
             try:
-                self.answer(connection, request)
+                self.answer(connection, request, self.wsgi)
             except Exception:
                 self.log.exception("Error handling request %s", request.environ["RAW_URI"])
                 connection.is_ending = True
+            self.door.answered(time.monotonic() - taken_at)
             self.give_back(connection)
 
-    def answer(self, connection: http1.Connection, request: http1.Request) -> None:
+    def answer(self, connection: http1.Connection, request: http1.Request, application: Any) -> None:
         """Call the application and send its answer, or what the socket takes of it."""
         answer = http1.Answer(request)
         try:
-            body = self.wsgi(request.environ, answer)
+            body = application(request.environ, answer)
         except Exception:
             self.send(connection, http1.refusal(HTTPStatus.INTERNAL_SERVER_ERROR))
             raise

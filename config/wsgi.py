@@ -19,7 +19,7 @@ from django.http import HttpResponse
 from django.urls import get_resolver
 
 from config import headers
-from shop import logs, revocations
+from shop import admission, logs, pulse, revocations
 from shop.health import ALIVE
 from shop.middleware import request_id_of
 
@@ -78,7 +78,7 @@ def admin_handler() -> WSGIHandler:
 
 api_handler = ApiHandler(settings.API_MIDDLEWARE)
 get_resolver().url_patterns  # noqa: B018 - imports every view now: else the first request of each process pays 0.2 s
-revocations.watch()
+pulse.start(revocations.look, admission.look_at_backlogs)
 # The collector need not walk again and again what is loaded now: 5 % of the web's CPU under load. What requests leave
 # is freed by reference counts; cycles are rare and small, and looking for them each 700 objects is too often.
 gc.collect()
@@ -91,6 +91,24 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if path == "/livez" and environ["REQUEST_METHOD"] == "GET":
         start_response("200 OK", [*ALIVE_HEADERS, ("X-Request-Id", request_id_of(environ))])
         return [ALIVE]
+    if refused := admission.refusal_by_backlog(environ):
+        return refuse(environ, refused, start_response)
     if path.startswith(ADMIN_PATHS):
         return admin_handler()(environ, start_response)
     return api_handler.respond(environ, start_response)
+
+
+def refuse(environ: dict[str, Any], refused: admission.Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer a request that is not let in."""
+    status, fields, body = refused
+    start_response(status, [*fields, *headers.of(environ["PATH_INFO"])])
+    return [body]
+
+
+def turn_away(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer a request that the server does not even hand to a thread."""
+    return refuse(environ, admission.refusal(environ), start_response)
+
+
+if settings.ADMISSION:  # for config.worker, which knows how long requests wait
+    application.door, application.turn_away = admission.door, turn_away  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """What can happen to coupons: a customer claims, the worker records, the operator edits, the clock expires."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,9 +20,10 @@ from coupons.errors import (
 from coupons.models import Campaign, Issuance
 from coupons.operations import Place
 from coupons.states import Status
-from shop import db, failpoints, idempotency, pipeline, representations, trail, wakeups
+from shop import admission, db, failpoints, idempotency, pipeline, representations, trail, wakeups
 from shop.errors import Busy, DependencyUnavailable, NotFound, Overloaded, Refused
 from shop.idempotency import Key
+from shop.models import ParkedItem
 from shop.trail import Act
 
 RECORD_CLAIMS = "coupons.record_claims"
@@ -202,6 +204,18 @@ def _places(claims: Sequence[gate.Claim]) -> list[Place]:
 def first_unrecorded(*, skip: list[int]) -> int | None:
     """Return the claim that `record_claims` would take first. Transaction: none."""
     return next((item.issuance_id for item in gate.list_claims(limit=1, skip=skip)), None)
+
+
+@admission.backlog(admission.Worth.CLAIM)
+def oldest_unrecorded_seconds() -> float:
+    """
+    Return the age of the oldest claim that PostgreSQL does not know yet, but for those set aside.
+
+    Transaction: none.  Raises: DependencyUnavailable.
+    """
+    parked = ParkedItem.objects.filter(stage=RECORD_CLAIMS).values_list("item_id", flat=True)
+    oldest = next(iter(gate.list_claims(limit=1, skip=parked)), None)
+    return time.time() - oldest.taken_at if oldest else 0.0
 
 
 def check_gates(*, now: datetime) -> int:

@@ -53,6 +53,11 @@ class Claim:
     user_id: int
     issuance_id: int
 
+    @property
+    def taken_at(self) -> float:
+        """When Redis took it, in seconds since the epoch by its clock: the id of a stream's entry begins with it."""
+        return int(self.entry.partition("-")[0]) / 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:

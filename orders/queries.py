@@ -9,7 +9,7 @@ from django.conf import settings
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderHistory, OrderLine
 from orders.states import UNSETTLED, Status
-from shop import cursors, db
+from shop import admission, cursors, db
 
 STORED = (
     "pk",
@@ -22,6 +22,23 @@ STORED = (
     "created_at",
     "settled_at",
 )
+
+
+OLDEST_WAITING = """(
+    SELECT created_at FROM orders_order
+    WHERE status = '{status}'
+      AND NOT EXISTS (SELECT FROM shop_parkeditem WHERE item_id = orders_order.id AND starts_with(stage, 'orders.'))
+    ORDER BY id LIMIT 1
+)"""
+OLDEST_UNSETTLED = "SELECT extract(epoch FROM clock_timestamp() - least({}))::float8".format(  # noqa: S608 - words of our own
+    ", ".join(OLDEST_WAITING.format(status=status) for status in UNSETTLED)
+)
+
+
+@admission.backlog(admission.Worth.ORDER)
+def oldest_unsettled_seconds() -> float:
+    """Return the age of the oldest order that the pipeline has still to settle, but for those set aside."""
+    return db.rows(OLDEST_UNSETTLED)[0][0] or 0.0
 
 
 def get_settled_at(order_id: int) -> datetime:

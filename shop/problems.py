@@ -43,8 +43,13 @@ def status_of(kind: type[errors.Failure]) -> int:
 
 
 def language_of(request: HttpRequest) -> str:
-    """Return `ko` or `en`, whichever `Accept-Language` prefers; English without a preference."""
-    for code, quality in parse_accept_lang_header(request.META.get("HTTP_ACCEPT_LANGUAGE", "")):
+    """Return the language a request asks for."""
+    return language_in(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
+
+
+def language_in(accept_language: str) -> str:
+    """Return `ko` or `en`, whichever the header prefers; English without a preference."""
+    for code, quality in parse_accept_lang_header(accept_language):
         if quality and code.partition("-")[0] in ("en", "ko"):
             return code.partition("-")[0]
     return "en"

@@ -18,8 +18,8 @@ from typing import cast
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from shop import connections, jsontext
-from shop.errors import DependencyUnavailable
+from shop import admission, connections, jsontext
+from shop.errors import DependencyUnavailable, Overloaded
 
 log = structlog.get_logger("shop.representations")
 
@@ -59,7 +59,7 @@ def get(key: str, make: Maker) -> Representation:
     """
     Return the representation under `key`, made by `make` (document, Link header) when there is none.
 
-    Raises: what `make` raises; nothing is kept then.
+    Raises: what `make` raises, nothing is kept then; Overloaded when it would have to be made and there is no time.
     """
     found = _from_process(key)
     if found is None:
@@ -105,6 +105,8 @@ def _from_redis(key: str, make: Maker) -> Representation:
         return stored.representation
     if stored is not None and is_current and stored.age() < KEPT_SECONDS and not _may_refresh(key):
         return stored.representation
+    if stored is None and admission.door.is_overloaded:
+        raise Overloaded  # what is known is still shown and refreshed; what nobody has asked for lately is not made
     made = _make(make)
     _store(key, _Stored(made, version, time.time()))
     return made

@@ -2,33 +2,24 @@
 Whose access tokens ended before their time: a short list that each web process keeps, about a second old.
 
 An access token is good for 15 minutes without asking anybody, so a disabled user or a stolen password would be good for
-as long. PostgreSQL notes when a user's sessions end (the trigger on `shop_user`); one thread per web process asks for
-what is new each second over a connection of its own, and a request only looks into a dict. So a token dies within two
+as long. PostgreSQL notes when a user's sessions end (the trigger on `shop_user`); each web process asks for what is
+new once a second (`shop.pulse`), and a request only looks into a dict. So a token dies within two
 seconds, and no request waits for that: while PostgreSQL is away the list stands still (tokens go on as they would
 without it, and nobody can be disabled either).
 """
 
-import threading
+import math
 import time
 from datetime import timedelta
-from typing import Any
-
-import structlog
-from django.conf import settings
-from django.db import close_old_connections, connection
 
 from shop import db
-from shop.postgresql.turnstile import Turnstile
 
-log = structlog.get_logger("shop.revocations")
-
-POLL_SECONDS = 1.0
 REMEMBERED = timedelta(hours=25)  # longer than any access token lives; those of `seed` and the load tests live a day
 OVERLAP = timedelta(seconds=60)  # a transaction may commit that much later than it noted the time
 ANEW_SECONDS = 600.0  # how often the whole list is read again, which forgets what is older than REMEMBERED
 
 _first_good: dict[int, int] = {}
-_turnstile = Turnstile()
+_read_at = _read_anew_at = -math.inf
 
 
 def first_good_generation(user_id: int) -> int:
@@ -48,32 +39,10 @@ def refresh(*, since: timedelta = REMEMBERED) -> None:
         _first_good.update(ended)
 
 
-def _connect() -> None:
-    """Have a connection that lives and does not queue with the requests: a lock storm must not keep a token alive."""
-    close_old_connections()
-    connection.ensure_connection()
-    made: Any = connection.connection
-    if made.turnstile is not _turnstile:
-        made.turnstile = _turnstile
-
-
-def _watch() -> None:
-    """Refresh each second, for as long as the process lives."""
-    read_anew_at = read_at = float("-inf")
-    while True:
-        began = time.monotonic()
-        is_due = began - read_anew_at >= ANEW_SECONDS
-        try:
-            _connect()
-            refresh(since=REMEMBERED if is_due else OVERLAP + timedelta(seconds=began - read_at))
-        except Exception as error:  # noqa: BLE001 - whatever went wrong once, the list must be kept as long as we live
-            log.warning("revocations_not_read", error=repr(error))
-        else:
-            read_at, read_anew_at = began, began if is_due else read_anew_at
-        time.sleep(POLL_SECONDS)
-
-
-def watch() -> None:
-    """Begin to keep the list; for a web process, once, after it was forked."""
-    if settings.PART == "web":
-        threading.Thread(target=_watch, name="revocations", daemon=True).start()
+def look() -> None:
+    """Refresh what is due: what is new each time, now and then the whole list; what failed is made good next time."""
+    global _read_at, _read_anew_at
+    began = time.monotonic()
+    is_due = began - _read_anew_at >= ANEW_SECONDS
+    refresh(since=REMEMBERED if is_due else OVERLAP + timedelta(seconds=began - _read_at))
+    _read_at, _read_anew_at = began, began if is_due else _read_anew_at

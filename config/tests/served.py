@@ -19,3 +19,41 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     body = b"x" * BIG if path == "/big" else f"{path} {environ['QUERY_STRING']} {len(said)}".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
+
+
+class NarrowDoor:
+    """Lets one request wait for a thread, and says what it was told."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+        self.busy: list[float] = []
+        self.looks = 0
+
+    def took(self, waited: float) -> None:
+        self.waited.append(waited)
+
+    def answered(self, seconds: float) -> None:
+        self.busy.append(seconds)
+
+    def look(self, queued: int) -> None:
+        self.looks += 1
+
+    def refuses(self, environ: dict[str, Any], queued: int) -> bool:
+        return queued > 0 and environ["PATH_INFO"] != "/vital"
+
+
+def turn_away(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("503 Service Unavailable", [("Content-Length", "2")])
+    return [b"no"]
+
+
+def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] != "/seen":
+        return application(environ, start_response)
+    body = f"{max(door.waited):.1f} {max(door.busy):.1f} {door.looks > 0}".encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+door = NarrowDoor()
+guarded.door, guarded.turn_away = door, turn_away  # type: ignore[attr-defined]  # as config.wsgi does

@@ -1,6 +1,7 @@
 """The web's worker between real sockets and a small application, with two threads."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -53,11 +54,11 @@ def bodies(said: bytes) -> list[bytes]:
     return found
 
 
-def start(*options: str) -> Server:
+def start(*options: str, application: str = "application") -> Server:
     port = ports.free_port()
     command = ("-m", "gunicorn", "--worker-class=config.worker.Worker", "--threads=2", f"--bind=127.0.0.1:{port}")
     process = subprocess.Popen(
-        [sys.executable, *command, "--no-control-socket", *options, "config.tests.served:application"],
+        [sys.executable, *command, "--no-control-socket", *options, f"config.tests.served:{application}"],
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
@@ -190,3 +191,60 @@ def test_a_stop_finishes_what_has_begun_and_says_close_to_the_rest() -> None:
     assert b"\r\nConnection: close\r\n" in answer
     assert bodies(answer) == [b"/ kept 0"]
     assert server.process.wait(10) == 0
+
+
+# --- admission ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow() -> Iterator[Server]:
+    server = start(application="guarded")
+    yield server
+    server.process.terminate()
+    assert server.process.wait(10) == 0
+
+
+def hold_both_threads(server: Server, stack: ExitStack) -> list[socket.socket]:
+    """Have two slow requests answered and a third wait; each takes half a second."""
+    peers = [stack.enter_context(server.connect()) for _ in range(3)]
+    for peer in peers:
+        peer.sendall(LAST % b"/slow")
+        time.sleep(0.1)
+    return peers
+
+
+def test_who_finds_the_queue_full_is_answered_at_once_and_stays_connected(narrow: Server) -> None:
+    with ExitStack() as stack:
+        waiting = hold_both_threads(narrow, stack)
+        with narrow.connect() as peer:
+            peer.sendall(GET % b"/?refused" + GET % b"/?refused")
+            said = b""
+            while said.count(b"no") < 2:
+                said += peer.recv(4_096)
+            assert not select.select(waiting, [], [], 0)[0], "it waited for a thread"
+            assert [bodies(read_all(held)) for held in waiting] == [[b"/slow  0"]] * 3
+            peer.sendall(LAST % b"/?now")
+            assert bodies(read_all(peer)) == [b"/ now 0"]
+    assert bodies(said) == [b"no", b"no"]
+    assert said.count(b"HTTP/1.1 503 Service Unavailable\r\n") == 2
+    assert said.count(b"Connection: keep-alive\r\n") == 2
+
+
+def test_who_is_refused_with_its_last_request_is_hung_up_on(narrow: Server) -> None:
+    with ExitStack() as stack:
+        hold_both_threads(narrow, stack)
+        assert bodies(narrow.say(LAST % b"/")) == [b"no"]
+
+
+def test_what_is_vital_waits_and_is_answered(narrow: Server) -> None:
+    with ExitStack() as stack:
+        hold_both_threads(narrow, stack)
+        assert bodies(narrow.say(LAST % b"/vital")) == [b"/vital  0"]
+
+
+def test_the_door_hears_how_long_requests_waited_and_took(narrow: Server) -> None:
+    with ExitStack() as stack:
+        for peer in hold_both_threads(narrow, stack):
+            read_all(peer)
+    waited, busy, has_looked = bodies(narrow.say(LAST % b"/seen"))[0].split()
+    assert (float(waited) > 0.0, float(busy) >= 0.5, has_looked) == (True, True, b"True")

@@ -1,5 +1,6 @@
 """What ends a user's sessions, whoever does it; and that an access token ends with them, at no cost to a request."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from django.db import OperationalError, connection
 from django.test import RequestFactory
 from django.utils import timezone
 
-from shop import accounts, auth, db, revocations
+from shop import accounts, auth, db, pulse, revocations
 from shop.errors import InvalidToken
 from shop.models import User
 from shop.postgresql.turnstile import Turnstile
@@ -190,11 +191,7 @@ def old_hash(weak, monkeypatch):
         return make_password(PASSWORD)
 
 
-class Stopped(BaseException):
-    """Ends the watching thread's loop in a test."""
-
-
-def test_watching_goes_on_when_the_database_is_away(monkeypatch):
+def test_what_was_missed_while_the_database_was_away_is_read_later(monkeypatch):
     asked = []
 
     def refresh(*, since):
@@ -202,15 +199,13 @@ def test_watching_goes_on_when_the_database_is_away(monkeypatch):
         if len(asked) == 1:
             raise OperationalError
 
-    def rest(seconds):
-        if len(asked) == 3:
-            raise Stopped
-
     monkeypatch.setattr(revocations, "refresh", refresh)
-    monkeypatch.setattr(revocations.time, "sleep", rest)
-    monkeypatch.setattr(revocations, "_connect", lambda: None)
-    with pytest.raises(Stopped):
-        revocations._watch()
+    monkeypatch.setattr(revocations, "_read_at", -math.inf)
+    monkeypatch.setattr(revocations, "_read_anew_at", -math.inf)
+    with pytest.raises(OperationalError):
+        revocations.look()
+    revocations.look()
+    revocations.look()
     assert asked[:2] == [revocations.REMEMBERED] * 2
     assert revocations.OVERLAP <= asked[2] < revocations.OVERLAP + timedelta(seconds=5)
 
@@ -219,17 +214,17 @@ def test_the_list_does_not_queue_with_the_requests(user, monkeypatch):
     """All places of the process are taken, as in a lock storm; the list is read all the same."""
 
     def read():
-        revocations._connect()
+        pulse._connect()
         full = Turnstile(places=1)
         full.inside["a request that waits for a row"] = 0.0
         connection.connection.turnstile = full
-        revocations._connect()
+        pulse._connect()
         revocations.refresh()
         return revocations.first_good_generation(user_id)
 
     user_id = user.pk
     accounts.end_sessions(user_id=user_id)
-    monkeypatch.setattr(revocations, "close_old_connections", lambda: None)
+    monkeypatch.setattr(pulse, "close_old_connections", lambda: None)
     monkeypatch.setattr(connection.connection, "turnstile", connection.connection.turnstile)
     assert read() == 1
 
