@@ -12,7 +12,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 help:
 	@echo "make run    start the whole shop on port $(PORT) (PORT=…); Ctrl-C stops it, its data stay in var/"
 	@echo "make test   lint and all tests, on engines of their own"
-	@echo "make bench  measure every figure of docs/performance.md again: 50 minutes;  ARGS=--quick: ten"
+	@echo "make bench  measure every figure of docs/performance.md again: an hour;  ARGS=--quick: fifteen minutes"
 	@echo "make crash-points  end every flow at each of its points and write docs/crash-points.md"
 	@echo "make fuzz   10,000 requests made from the OpenAPI document, against a shop of their own;  CASES=…  SEED=…"
 	@echo "make access-matrix  write docs/access-matrix.md from the table the tests ask the shop"

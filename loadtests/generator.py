@@ -57,6 +57,7 @@ class K6:
     def __init__(self, plan: Plan, *, base_url: str, environment: dict[str, str], directory: Path) -> None:
         self.plan, self.directory = plan, directory
         self.port = ports.free_port()
+        self._watched = (*WATCHED, "shed") if plan.phases else WATCHED
         self.log_file, self.summary_file = directory / "k6.log", directory / "k6-summary.json"
         given = plan.environment | environment | {"BASE_URL": base_url, "SUMMARY": str(self.summary_file)}
         settings = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
@@ -85,7 +86,7 @@ class K6:
         One counter at a time: asked for all metrics at once, k6 sorts every latency it has seen.
         """
         try:
-            counts = {name: self._metric(name) for name in WATCHED}
+            counts = {name: self._metric(name) for name in self._watched}
             return Reading(counts=counts, classes=[int(self._metric(name)) for name in CLASSES])
         except NoAnswer:
             return None

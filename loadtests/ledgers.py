@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from loadtests import scenarios
 from loadtests.client import Client, NoAnswer
+from loadtests.phases import Window
 from loadtests.results import Latency, Settlement
 from loadtests.supplies import Supplies
 from shop import db
@@ -118,6 +119,27 @@ def orders_settled(supplies: Supplies, *, since: object) -> Settlement:
         measured=accepted - unsettled,
         latency=_latency(average, points, longest),
     )
+
+
+IN_WINDOWS = """
+    SELECT count(o.id) FILTER (WHERE o.settled_at >= w.since AND o.settled_at < w.until),
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM o.settled_at - o.created_at) * 1000)
+               FILTER (WHERE o.created_at >= w.since AND o.created_at < w.until)
+    FROM unnest(%(since)s::timestamptz[], %(until)s::timestamptz[]) WITH ORDINALITY AS w (since, until, place)
+    LEFT JOIN orders_order o ON o.user_id BETWEEN %(first)s AND %(last)s
+        AND (o.settled_at >= w.since AND o.settled_at < w.until OR o.created_at >= w.since AND o.created_at < w.until)
+    GROUP BY w.place ORDER BY w.place
+"""
+
+
+def settled_in(supplies: Supplies, windows: list[Window]) -> list[tuple[int, float | None]]:
+    """Return for each window how many of the run's orders were settled in it, and the p95 (ms) of those accepted."""
+    if not windows:
+        return []
+    since, until = (list(ends) for ends in zip(*windows, strict=True))
+    given = {"first": supplies.users.start, "last": supplies.users.stop - 1, "since": since, "until": until}
+    rows = db.rows(IN_WINDOWS, given)
+    return [(int(count), None if p95 is None else round(float(p95), 1)) for count, p95 in rows]
 
 
 COUPONS = """

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,13 @@ class Use:
     turns: int = 0
 
 
-def cores() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
+def cores(*pids: int) -> int:
+    """Return how many CPUs this process and these others may use together; one that has ended counts for nothing."""
+    found = os.sched_getaffinity(0)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            found |= os.sched_getaffinity(pid)
+    return len(found)
 
 
 def memory_total_mb() -> int:

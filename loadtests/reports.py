@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loadtests import report_html, report_markdown, results, sections, sections_detail
+from loadtests import report_html, report_markdown, results, sections, sections_detail, sections_phases
 from loadtests.document import Document
 from loadtests.results import Run
 from loadtests.texts import LANGUAGES, phrase, say
@@ -19,6 +19,7 @@ def compose(run: Run, language: str) -> Document:
         blocks=[
             *sections.objectives(run, language),
             *sections_detail.probes(run, language),
+            *sections_phases.phases(run, language),
             *sections.endpoints(run, language),
             *sections.settlement(run, language),
             *sections.beside(run, language),
@@ -31,7 +32,7 @@ def compose(run: Run, language: str) -> Document:
             *sections_detail.audit(run, language),
             *sections.original_findings(run, language),
             *sections_detail.conditions(run, language),
-            *sections_detail.reading(language),
+            *sections_detail.reading(run, language),
         ],
     )
 

@@ -7,7 +7,7 @@ database.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,36 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """
+    A stretch of an overload: from second `begin` on `factor` times the run's rate; a request counts where it was sent.
+
+    `answers` counts per endpoint what was `good` (in time), `late`, `shed` (503, come again) and `error`; `work` is
+    what the good ones cost the shop, `wanted` what all would have cost, in CPUs; `settled` is how many orders were.
+    """
+
+    name: str
+    factor: float
+    begin: float
+    seconds: float
+    answers: Mapping[str, Mapping[str, int]]
+    work: float = 0.0
+    wanted: float = 0.0
+    accepted: Latency = field(default_factory=Latency)
+    refused: Latency = field(default_factory=Latency)
+    settled: int | None = None
+    settled_p95_ms: float | None = None
+
+    def count(self, *kinds: str, of: Collection[str] = ()) -> int:
+        """Return how many answers were of these kinds (none named: all), of these endpoints (none named: all)."""
+        counted = [counts for endpoint, counts in self.answers.items() if not of or endpoint in of]
+        return sum(count for counts in counted for kind, count in counts.items() if not kinds or kind in kinds)
+
+    def per_second(self, *kinds: str) -> float:
+        return self.count(*kinds) / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """`word` is PASS, FAIL or INVALID; `reasons` stand below it, the gravest first."""
 
@@ -191,6 +221,7 @@ class Run:
     odd: list[Mapping[str, Any]] = field(default_factory=list)
     saturations: list[Saturation] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     diagnosis: list[Finding] = field(default_factory=list)
     verdict: Verdict | None = None
 
@@ -270,6 +301,7 @@ def _run(document: dict[str, Any]) -> Run:
         "samples": lambda items: [Sample(**item) for item in items],
         "saturations": lambda items: [Saturation(**item) for item in items],
         "probes": lambda items: [Probe(**item | {"reasons": _findings(item["reasons"])}) for item in items],
+        "phases": lambda items: [_phase(item) for item in items],
         "diagnosis": _findings,
         "verdict": lambda item: item and Verdict(word=item["word"], reasons=_findings(item["reasons"])),
     }
@@ -278,6 +310,10 @@ def _run(document: dict[str, Any]) -> Run:
 
 def _settlement(item: dict[str, Any] | None) -> Settlement | None:
     return Settlement(**item | {"latency": Latency(**item["latency"])}) if item else None
+
+
+def _phase(item: dict[str, Any]) -> Phase:
+    return Phase(**item | {name: Latency(**item[name]) for name in ("accepted", "refused")})
 
 
 def _findings(items: list[dict[str, Any]]) -> list[Finding]:

@@ -11,10 +11,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from loadtests import bottleneck, diagnosis, ledgers, outcomes, preflight, procfs, reconciliation, scenarios, verdict
+from loadtests import (
+    bottleneck,
+    diagnosis,
+    ledgers,
+    outcomes,
+    phases,
+    preflight,
+    procfs,
+    reconciliation,
+    scenarios,
+    verdict,
+)
 from loadtests.generator import GRACE_SECONDS, K6, generator_of
 from loadtests.progress import LiveLine, line_of
-from loadtests.results import AuditResult, Generator, Run, Sample, highest, series
+from loadtests.results import AuditResult, Generator, Phase, Run, Sample, highest, series
 from loadtests.sampling import Sampler
 from loadtests.scenarios import Plan
 from loadtests.supplies import Supplies, token_of
@@ -95,9 +106,20 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
         settled_within_s=settled_within,
         answered_within_s=outcomes.longest(metrics, "answered_after"),
         samples=samples,
+        phases=_phases(plan, metrics, supplies),
         odd=list(outcomes.odd_answers(log)),
     )
     return judged(replace(run, audit=audit(line) if audits else LATER))
+
+
+def _phases(plan: Plan, metrics: outcomes.Metrics, supplies: Supplies) -> list[Phase]:
+    """Return the phases of an overload with the orders settled in each."""
+    found = phases.phases_in(metrics, plan)
+    settled = ledgers.settled_in(supplies, phases.windows_in(metrics, plan))
+    if not settled:
+        return found
+    pairs = zip(found, settled, strict=True)
+    return [replace(phase, settled=count, settled_p95_ms=p95) for phase, (count, p95) in pairs]
 
 
 def _seen(generator: Generator, samples: list[Sample]) -> Generator:
@@ -159,7 +181,7 @@ def _machine(sampler: Sampler) -> dict[str, Any]:
     """Return what the figures were made on."""
     version, most = db.rows("SELECT current_setting('server_version'), current_setting('max_connections')::int")[0]
     return {
-        "cores": procfs.cores(),
+        "cores": procfs.cores(*sampler.pids),
         "memory_mb": procfs.memory_total_mb(),
         "postgres": version,
         "max_connections": most,

@@ -53,6 +53,10 @@ class Sampler:
     def process_counts(self) -> dict[str, int]:
         return {part: len(pids) for part, pids in self._parts.items()}
 
+    @property
+    def pids(self) -> list[int]:
+        return [pid for pids in self._parts.values() for pid in pids]
+
     def start(self) -> None:
         self._began = self._at = time.monotonic()
         self._busy = procfs.busy_seconds()
@@ -92,6 +96,8 @@ class Sampler:
         classes = [now - was for now, was in zip(reading.classes, before.classes or [0] * 99, strict=False)]
         change = {name: count - before.counts.get(name, 0) for name, count in reading.counts.items()}
         values = {"tps": sum(classes) / elapsed, "vus": reading.counts["vus"]}
+        if "shed" in change:
+            values |= {"shed": change["shed"] / elapsed, "let_in": values["tps"] - change["shed"] / elapsed}
         values |= {"dropped": change["dropped_iterations"], "unexpected": change["unexpected"]}
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
             if (ms := percentile(classes, share)) is not None:

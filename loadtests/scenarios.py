@@ -6,7 +6,7 @@ Overrides travel to k6 as environment variables of the same names in capitals.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,17 +20,29 @@ class BadPlan(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A phase of a run: from second `begin` on for `seconds`, at `factor` times its rate."""
+
+    name: str
+    factor: float
+    begin: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
     The numbers of one run.
 
-    `numbers` holds everything that may be overridden; `mix` the share of each endpoint; `objectives` what must hold.
+    `numbers` holds everything that may be overridden; `mix` the share of each endpoint; `objectives` what must hold;
+    `phases` stands for ramp and steps where the rate goes up and down again.
     """
 
     scenario: str
     numbers: Mapping[str, float]
     mix: Mapping[str, float]
     objectives: Mapping[str, Any]
+    phases: Sequence[Stretch] = ()
 
     def number(self, name: str) -> int:
         return int(self.numbers[name])
@@ -52,6 +64,9 @@ class Plan:
     def rate_at(self, second: float) -> float:
         """Return the planned rate at a moment of the run (k6/lib/plan.js builds the same stages)."""
         rate, ramp, steps = (self.numbers[name] for name in ("rate", "ramp_s", "steps"))
+        if self.phases:
+            phase = next((phase for phase in reversed(self.phases) if phase.begin <= second), self.phases[0])
+            return float(max(1, round(rate * phase.factor)))
         if second < ramp:
             return rate / steps * second / ramp
         step = min(steps, 1 + math.floor((second - ramp) / self.step_seconds))
@@ -64,6 +79,8 @@ class Plan:
     @property
     def planned(self) -> int:
         """How many iterations the generator has to start."""
+        if self.phases:
+            return round(sum(self.rate_at(phase.begin) * phase.seconds for phase in self.phases))
         ramp, steps = self.numbers["ramp_s"], self.number("steps")
         held = sum(self.rate_at(ramp + (step + 0.5) * self.step_seconds) for step in range(steps))
         return round(self.rate_at(ramp) * ramp / 2 + held * self.step_seconds)
@@ -110,7 +127,19 @@ def plan_for(scenario: str, overrides: Mapping[str, float], *, like: str = "") -
         numbers=numbers,
         mix={name.removeprefix("mix."): share for name, share in mix.items() if share},
         objectives=objectives | _picked(overrides, objectives),
+        phases=_phases(own.get("phases", ()), float(numbers["duration_s"])),
     )
+
+
+def _phases(given: Sequence[Mapping[str, Any]], duration: float) -> list[Stretch]:
+    """Return the phases with their seconds stretched to the run's length (k6/lib/plan.js does the same)."""
+    share = duration / sum(phase["seconds"] for phase in given) if given else 0.0
+    phases, begin = [], 0.0
+    for phase in given:
+        seconds = phase["seconds"] * share
+        phases.append(Stretch(name=phase["name"], factor=phase["factor"], begin=begin, seconds=seconds))
+        begin += seconds
+    return phases
 
 
 def _picked(overrides: Mapping[str, float], names: Mapping[str, Any]) -> dict[str, float]:

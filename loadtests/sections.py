@@ -15,7 +15,7 @@ def objectives(run: Run, language: str) -> list[Block]:
     """Every promise, its limit and what was measured."""
     rows, tones = [], []
     for item in verdict.objectives(run):
-        is_share = item.name == "contention_share"
+        is_share = item.name.endswith("_share")
         limit, measured = (
             (f"{value:.2%}" if is_share else tidy(value)) if value is not None else "–"
             for value in (item.limit, item.measured)

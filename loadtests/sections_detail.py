@@ -1,6 +1,6 @@
 """The report's evidence: charts, steps, bottleneck, reconciliation, audit, conditions."""
 
-from loadtests import bottleneck
+from loadtests import bottleneck, sections_phases
 from loadtests.charts import Chart, Line, clock, drawn
 from loadtests.document import Block, Bullets, Code, Figures, Heading, Table, Text, plain, precise, whole
 from loadtests.outcomes import percentile
@@ -54,6 +54,8 @@ def _rates(run: Run, language: str) -> Chart:
 
 def _asked(run: Run, second: float) -> float:
     """The planned rate (as in scenarios.Plan; a report may be drawn when the plan's defaults have changed)."""
+    if run.phases:
+        return sections_phases.asked_at(run, second)
     rate, ramp, steps = (float(run.plan[name]) for name in ("rate", "ramp_s", "steps"))
     if ramp and second < ramp:
         return rate / steps * second / ramp
@@ -252,6 +254,7 @@ def conditions(run: Run, language: str) -> list[Block]:
     return [Heading(label("conditions", language)), Table(labels(["name", "number"], language), rows)]
 
 
-def reading(language: str) -> list[Block]:
+def reading(run: Run, language: str) -> list[Block]:
     """Definitions, without which figures mislead."""
-    return [Heading(label("reading", language)), Bullets(list(words(language)["reading"].values()))]
+    said = [*words(language)["reading"].values(), *sections_phases.reading(run, language)]
+    return [Heading(label("reading", language)), Bullets(said)]

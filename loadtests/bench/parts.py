@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtests import results
-from loadtests.bench import growth, shops
+from loadtests.bench import growth, overload, shops
 from loadtests.bench.figures import AT_LEAST, AT_MOST, EXACTLY, Figure, Part
 from loadtests.bench.shops import NotMeasured, Say, Shop, line_of
 from loadtests.results import Run
@@ -215,6 +215,13 @@ def growth_part(setting: Setting) -> Part:
     return growth.measure(quick=setting.quick, directory=setting.directory, say=setting.say, report_of=report_of)
 
 
+def overload_part(setting: Setting) -> Part:
+    """Two and three times what the shop can do, with admission and without."""
+    return overload.measure(
+        quick=setting.quick, directory=setting.directory, say=setting.say, report_of=report_of, wrong_in=wrong_in
+    )
+
+
 PARTS: Mapping[str, Callable[[Setting], Part]] = {
     "requests": requests,
     "settle": settle,
@@ -222,6 +229,7 @@ PARTS: Mapping[str, Callable[[Setting], Part]] = {
     "rush": rush,
     "capacity": capacity,
     "growth": growth_part,
+    "overload": overload_part,
 }
 
 

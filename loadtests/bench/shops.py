@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +34,12 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """A running shop of the benchmark's own; `server` is what serves its web."""
+    """A running shop of the benchmark's own; `server` serves its web, commands against it run on `asked_from` alone."""
 
     data_dir: Path
     base_url: str
     server: str
+    asked_from: Collection[int] = ()
 
     def manage(self, *arguments: str, fine: tuple[int, ...] = (0, 3)) -> str:
         """
@@ -48,9 +49,10 @@ class Shop:
         """
         command = [sys.executable, "manage.py", *arguments, "--data-dir", str(self.data_dir)]
         environment = clean_environment(self.server)
-        done = subprocess.run(
-            command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True, check=False
-        )
+        with pinned(self.asked_from):
+            done = subprocess.run(
+                command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True, check=False
+            )
         if done.returncode not in fine:
             raise NotMeasured(f"{line_of(arguments)}: exit code {done.returncode} {done.stdout.strip()[-500:]}")
         return done.stdout
@@ -81,7 +83,29 @@ def clean_environment(server: str) -> dict[str, str]:
 
 
 @contextmanager
-def shop(say: Say, *, server: str = "") -> Iterator[Shop]:
+def pinned(cpus: Collection[int]) -> Iterator[None]:
+    """Let what is started in the block, and what that starts, run on these CPUs alone; anywhere if none is named."""
+    before = os.sched_getaffinity(0)  # of this thread, which is what a child takes over
+    os.sched_setaffinity(0, cpus or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True, slots=True)
+class Cpus:
+    """Which CPUs a shop has for itself, and which those have who ask it; empty: any."""
+
+    shop: Collection[int] = ()
+    others: Collection[int] = ()
+
+
+ANY = Cpus()
+
+
+@contextmanager
+def shop(say: Say, *, server: str = "", cpus: Cpus = ANY, variables: Mapping[str, str] | None = None) -> Iterator[Shop]:
     """Run a shop without data until the block ends. Raises NotMeasured when it does not become ready."""
     server = server or settings.WEB_SERVER
     settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -90,22 +114,24 @@ def shop(say: Say, *, server: str = "") -> Iterator[Shop]:
         data_dir = Path(place) / "shop"
         say(f"starting a shop of its own ({server})")
         with (Path(place) / "up.log").open("w+b") as log:
-            child = processes.spawn(
-                [
-                    sys.executable,
-                    "manage.py",
-                    "up",
-                    "--no-seed",
-                    f"--port={ports.free_port()}",
-                    f"--data-dir={data_dir}",
-                ],
-                cwd=settings.BASE_DIR,
-                env=clean_environment(server),
-                output=subprocess.PIPE,
-                errors=log,
-            )
+            with pinned(cpus.shop):
+                child = processes.spawn(
+                    [
+                        sys.executable,
+                        "manage.py",
+                        "up",
+                        "--no-seed",
+                        f"--port={ports.free_port()}",
+                        f"--data-dir={data_dir}",
+                    ],
+                    cwd=settings.BASE_DIR,
+                    env=clean_environment(server) | (variables or {}),
+                    output=subprocess.PIPE,
+                    errors=log,
+                )
             try:
-                yield Shop(data_dir=data_dir, base_url=_ready(child, Path(log.name)), server=server)
+                base_url = _ready(child, Path(log.name))
+                yield Shop(data_dir=data_dir, base_url=base_url, server=server, asked_from=cpus.others)
             finally:
                 processes.stop(child, (signal.SIGTERM, STOP_SECONDS))
 

@@ -4,6 +4,7 @@
 
 import { Counter, Trend } from 'k6/metrics';
 import { kindsOf } from './outcomes.js';
+import { phaseThresholds, phases } from './phases.js';
 import { plannedOf } from './plan.js';
 
 const BOUNDS_MS = [5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2500, 5000];
@@ -20,7 +21,7 @@ export function thresholdsFor(plan) {
   for (const endpoint of plan.endpoints) {
     for (const kind of kindsOf(endpoint)) thresholds[`answers_${endpoint}{kind:${kind}}`] = ['count>=0'];
   }
-  return thresholds;
+  return Object.assign(thresholds, phaseThresholds(plan));
 }
 
 export function measures(plan) {
@@ -31,6 +32,7 @@ export function measures(plan) {
   const answeredAfter = new Trend('answered_after', true);
   // One counter per latency class: read each second from outside, they give percentiles over time for a few bytes.
   const classes = [...BOUNDS_MS, 'inf'].map((bound) => new Counter(`latency_le_${bound}`));
+  const inPhase = phases(plan);
   const asked = {};
   for (const endpoint of plan.endpoints) {
     asked[endpoint] = {
@@ -39,7 +41,7 @@ export function measures(plan) {
     };
   }
 
-  function record(endpoint, timings, kind) {
+  function record(endpoint, timings, kind, sentAt) {
     const { answers, latency } = asked[endpoint];
     const ms = timings.blocked + timings.connecting + timings.duration; // as the customer waits: to get a connection, too
     answers.add(1, kind.tags);
@@ -50,6 +52,7 @@ export function measures(plan) {
     classes[place].add(1);
     if (ms > plan.objectives.p95_ms) late.add(1);
     if (kind.unexpected) unexpected.add(1);
+    inPhase(endpoint, sentAt, ms, kind.outcome);
   }
 
   return { record, charge: (amount) => charged.add(amount), answered: (ms) => answeredAfter.add(ms) };

@@ -22,6 +22,12 @@ function given(name, usual) {
   return __ENV[name] ? JSON.parse(__ENV[name]) : usual;
 }
 
+// Phases are given in seconds that share out the run's length, so that a shorter run has the same shape.
+function stretched(phases, duration) {
+  const sum = phases.reduce((total, phase) => total + phase.seconds, 0);
+  return phases.map((phase) => Object.assign({}, phase, { seconds: (phase.seconds * duration) / sum }));
+}
+
 function rangeFrom(first, count) {
   return { first: Number(__ENV[first] || 1), count: Number(__ENV[count] || 1) };
 }
@@ -43,6 +49,7 @@ function read(scenario) {
     baseUrl,
     mix,
     endpoints: Object.keys(mix),
+    phases: stretched(chosen.phases || [], numbers.duration_s),
     objectives: given('OBJECTIVES', Object.assign({}, book.objectives, chosen.objectives)),
     productRange: rangeFrom('PRODUCT_FIRST', 'PRODUCT_COUNT'),
     couponRange: rangeFrom('COUPON_FIRST', 'COUPON_COUNT'),
@@ -55,14 +62,18 @@ export function planFor(scenario) {
   return new SharedArray('plan', () => [read(scenario)])[0];
 }
 
+function held(rate, seconds, rampSeconds = 0) {
+  const target = Math.max(1, Math.round(rate));
+  return [{ target, duration: `${rampSeconds}s` }, { target, duration: `${seconds}s` }];
+}
+
 // The rate over time. A step begins at once (a stage of no length), a ramp takes its seconds.
 export function stagesOf(plan) {
+  if (plan.phases.length) return plan.phases.flatMap(({ factor, seconds }) => held(plan.rate * factor, seconds));
   const stages = [];
   const stepSeconds = (plan.duration_s - plan.ramp_s) / plan.steps;
   for (let step = 1; step <= plan.steps; step += 1) {
-    const target = Math.max(1, Math.round((plan.rate * step) / plan.steps));
-    stages.push({ target, duration: `${step === 1 ? plan.ramp_s : 0}s` });
-    stages.push({ target, duration: `${stepSeconds}s` });
+    stages.push(...held((plan.rate * step) / plan.steps, stepSeconds, step === 1 ? plan.ramp_s : 0));
   }
   return stages;
 }

@@ -34,16 +34,18 @@ export function shopper(plan) {
   if (__VU) randomSeed(plan.seed * 100003 + __VU);
 
   function send(endpoint, method, path, user, body) {
-    const headers = { 'X-Request-Start': `t=${Date.now() / 1000}` };
+    const sentAt = Date.now();
+    const headers = { 'X-Request-Start': `t=${sentAt / 1000}` };
     if (user) headers.Authorization = `Bearer ${user.access}`;
     if (body) headers['Content-Type'] = 'application/json';
-    if (body && Math.random() < plan.keyed) headers['Idempotency-Key'] = `k6-${__VU}-${__ITER}-${Date.now()}`;
+    if (body && Math.random() < plan.keyed) headers['Idempotency-Key'] = `k6-${__VU}-${__ITER}-${sentAt}`;
     const response = http.request(method, plan.baseUrl + path, body ? JSON.stringify(body) : null, { headers, timeout });
     const status = response.status;
     const kind = kindOf(endpoint, response, status);
-    record(endpoint, response.timings, kind);
+    record(endpoint, response.timings, kind, sentAt);
     if (kind.outcome === 'done') return response;
-    if (kind.outcome !== 'refused') reportOnce(endpoint, response);
+    const isExpected = kind.outcome === 'refused' || (kind.outcome === 'contention' && __VU > plan.refusal_reporters);
+    if (!isExpected) reportOnce(endpoint, response);
     return null;
   }
 

@@ -22,8 +22,8 @@ class Command(ShopCommand):
         " each figure; 0: measured, 3: an audit is not clean or something was lost, 1: a part could not be measured."
     )
     examples = """
-  python manage.py bench --quick                      about ten minutes, rougher
-  python manage.py bench                              about fifty minutes; leave the machine alone meanwhile
+  python manage.py bench --quick                      about fifteen minutes, rougher
+  python manage.py bench                              about an hour; leave the machine alone meanwhile
   python manage.py bench --only settle rush           some parts
   python manage.py bench --report docs/reports/bench  keep bench.json, bench.md and charts; parts not measured stay
 """
