@@ -31,7 +31,7 @@ Window = tuple[datetime, datetime]
 
 def phases_in(metrics: Metrics, plan: Plan) -> list[Phase]:
     """Return the plan's phases with what k6 counted in them (k6/lib/phases.js)."""
-    costs = {name: item["cost_us"] for name, item in scenarios.endpoints().items() if "cost_us" in item}
+    costs = {name: float(item["cost_us"]) for name, item in scenarios.endpoints().items() if "cost_us" in item}
     return [_phase(stretch, metrics, plan.mix, costs) for stretch in plan.phases]
 
 

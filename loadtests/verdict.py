@@ -147,7 +147,8 @@ def objectives(run: Run) -> list[Objective]:
     contention = total.count("contention") / total.requests if total.requests else None
     usual = {"contention_share": contention, "p95_ms": run.overall.p95}
     if run.phases:
-        limits = limits | {"after_unserved_share": limits["contention_share"], "after_p95_ms": limits["p95_ms"]}
+        after = {"after_unserved_share": limits["contention_share"], "after_p95_ms": limits["p95_ms"]}
+        limits = {**limits, **after}
         usual = phases.measured(run.phases)
     measured = {
         "unexpected": float(total.count(*UNEXPECTED)),

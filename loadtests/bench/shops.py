@@ -125,7 +125,7 @@ def shop(say: Say, *, server: str = "", cpus: Cpus = ANY, variables: Mapping[str
                         f"--data-dir={data_dir}",
                     ],
                     cwd=settings.BASE_DIR,
-                    env=clean_environment(server) | (variables or {}),
+                    env=clean_environment(server) | dict(variables or {}),
                     output=subprocess.PIPE,
                     errors=log,
                 )

@@ -80,7 +80,7 @@ def test_a_summary_gives_exact_figures_per_phase() -> None:
     assert triple.answers["order"] == {"good": 120, "late": 6, "shed": 0, "error": 2}
     assert (triple.count(), triple.count("good", "late"), triple.count("shed", of=("order",))) == (428, 156, 0)
     assert triple.per_second("good") == 25.0
-    costs = {name: scenarios.endpoints()[name]["cost_us"] for name in ("list", "order")}
+    costs = {name: float(scenarios.endpoints()[name]["cost_us"]) for name in ("list", "order")}
     assert triple.work == round((30 * costs["list"] + 120 * costs["order"]) / 1e6 / 6, 4)
     asked = 300 * costs["list"] + 128 * costs["order"]
     assert triple.wanted == round(asked / 1e6 / 6, 4)
@@ -111,7 +111,13 @@ def phase(name: str, factor: float, begin: float, shed: Mapping[str, float], **c
         refused = round(asked * shed.get(endpoint, 0.0))
         answers[endpoint] = {"good": asked - refused, "late": 0, "shed": refused, "error": 0}
     accepted, refused_in = Latency(p50=9.0, p95=100.0, p99=300.0), Latency(p50=1.0, p99=20.0)
-    usual = {"work": 0.8, "wanted": 0.8 * factor, "accepted": accepted, "settled": 400, "settled_p95_ms": 300.0}
+    usual: dict[str, Any] = {
+        "work": 0.8,
+        "wanted": 0.8 * factor,
+        "accepted": accepted,
+        "settled": 400,
+        "settled_p95_ms": 300.0,
+    }
     usual |= {"refused": refused_in if any(shed.values()) else Latency()}
     return Phase(name=name, factor=factor, begin=begin, seconds=10.0, answers=answers, **usual | changes)
 
@@ -167,7 +173,7 @@ def test_each_promise_that_is_not_kept_fails_the_run(changes: dict[str, Any], mi
     ("shed", "measured"),
     [
         ({"list": 1.0, "coupon": 1.0, "order": 1.0}, None),
-        ({"list": 0.5, "coupon": 0.52}, None),
+        ({"list": 0.5, "coupon": 0.515}, None),
         ({"list": 0.5, "coupon": 0.53}, 0.03),
         ({"list": 0.9, "coupon": 0.2, "order": 0.3}, 0.1),
         ({"order": 0.4}, 0.4),
@@ -200,7 +206,7 @@ def test_the_report_shows_every_phase_and_can_be_read_back(tmp_path: Path) -> No
     reports.write(run, tmp_path)
     assert results.read(tmp_path) == run
     english, korean = ((tmp_path / f"report.{language}.md").read_text() for language in ("en", "ko"))
-    assert "| Three times as much | 3 | 300 | 92.0 | 0.75 | 93.75% | 0.0 | 208 | 0 |" in english
+    assert "| Three times as much | 3 | 300 | 78.0 | 0.75 | 93.75% | 0.0 | 222 | 0 |" in english
     assert "| Three times as much | 9.0 | 300 | 1.0 | 20.0 | 40.0 | 300 |" in english
     assert "| 세 배 | 100.0% | 90.0% | 40.0% | – |" in korean
     assert "| Goodput lost under overload (share of the best) | 10.00% | 6.25% | met |" in english
@@ -220,7 +226,7 @@ def test_reports_of_other_runs_say_nothing_about_phases(tmp_path: Path) -> None:
 
 def test_the_benchmark_holds_each_promise_against_its_limit() -> None:
     rows = {row.name: row for row in overload.figures(overloaded(), "asked")}
-    assert rows["triple, 3×: answered in time"].measured == 92.0
+    assert rows["triple, 3×: answered in time"].measured == 78.0
     assert rows["double, 2×: share of the best goodput"].measured == pytest.approx(0.975)
     assert [row.name for row in rows.values() if row.met is False] == []
     late = overload.figures(overloaded(triple={"accepted": Latency(p99=501.0)}), "asked")
