@@ -157,6 +157,7 @@ SOME = {"good": 370, "late": 0, "shed": 30, "error": 0}
         ({"triple": {"accepted": Latency(p95=300.0, p99=501.0)}}, ["missed_accepted_p99_ms"]),
         ({"triple": {"refused": Latency(p99=51.0)}}, ["missed_refused_p99_ms"]),
         ({"before": {"refused": Latency(p99=9_000.0)}}, ["all_met"]),  # nobody was refused there
+        ({"double": {"settled_p95_ms": 1_001.0}}, ["missed_orders_settled_p95_ms"]),
         ({"after": {"answers": {"list": SOME}}}, ["missed_after_unserved_share"]),
         ({"after": {"answers": {"list": SOME | {"shed": 0, "late": 30}}}}, ["missed_after_unserved_share"]),
         ({"after": {"answers": {}}}, ["missed_after_unserved_share"]),
