@@ -111,4 +111,4 @@ def turn_away(environ: dict[str, Any], start_response: Callable[..., Any]) -> It
 
 
 if settings.ADMISSION:  # for config.worker, which knows how long requests wait
-    application.door, application.turn_away = admission.door, turn_away  # type: ignore[attr-defined]
+    application.door, application.turn_away = admission.door, turn_away  # type: ignore[attr-defined]  # a function may carry them

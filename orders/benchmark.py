@@ -213,8 +213,10 @@ def settle(load: Load, *, rounds: int, report: Report) -> Settled:
 
 def _settle_once(load: Load) -> float:
     with copy_of_database():
+        current_app.control.purge()  # wake-ups of the acceptance: the worker would begin before the clock does
         with one_worker(batch_size=load.batch_size, processes=load.processes):
             _warm_up()
+            _check_none_begun(load.orders)
             began = time.perf_counter()
             wakeups.publish(flows.RESERVE_STOCK)
             _wait(_is_settled, SETTLE_SECONDS)
@@ -231,6 +233,12 @@ def _warm_up() -> None:
 
 def _is_settled() -> bool:
     return not queries.is_any_unsettled()
+
+
+def _check_none_begun(orders: int) -> None:
+    waiting = Order.objects.filter(status="pending").count()
+    if waiting != orders:
+        raise RuntimeError(f"{orders - waiting} orders moved before the clock started: the rate would be too high")
 
 
 def _check_all_paid() -> None:

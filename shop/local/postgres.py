@@ -21,7 +21,6 @@ FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 SETTINGS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",  # paths longer than 107 bytes fail; TCP works everywhere
-    "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
@@ -34,6 +33,7 @@ SETTINGS = {
     "password_encryption": "scram-sha-256",
 }
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+SMALLEST_BUFFERS_MB, LARGEST_BUFFERS_MB, BUFFERS_SHARE = 128, 1_024, 8
 THROWAWAY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
 
 
@@ -46,6 +46,16 @@ def major_version() -> str:
     """Return the major version of the wheel's PostgreSQL, as clusters name it in PG_VERSION."""
     answer = subprocess.check_output([bin_directory() / "postgres", "--version"], text=True)
     return answer.split()[-1].partition(".")[0]
+
+
+def buffers_for(memory_bytes: int) -> str:
+    """Return shared_buffers for a machine shared with the rest of the shop: an eighth of its memory, within limits."""
+    wanted = memory_bytes // 2**20 // BUFFERS_SHARE
+    return f"{min(max(wanted, SMALLEST_BUFFERS_MB), LARGEST_BUFFERS_MB)}MB"
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,8 @@ class Postgres:
         What a killed supervisor or a crashed server left running in the cluster is stopped first. Raises CannotStart.
         """
         self._stop_left_over()
-        settings = {**SETTINGS, **(DURABLE if self.durable else THROWAWAY), "port": str(self.port)}
+        settings = SETTINGS | {"shared_buffers": buffers_for(_memory_bytes()), "port": str(self.port)}
+        settings |= DURABLE if self.durable else THROWAWAY
         settings["max_connections"] = str(self.max_connections)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return processes.spawn(
