@@ -11,13 +11,13 @@ A queue that never becomes short is harm: it makes everybody wait and nobody fas
 counts as overloaded when the shortest wait for a thread was above STANDING_SECONDS in two looks in a row. From then on
 a request is let in only if it would wait no longer than its kind may. That keeps a short queue standing: the threads
 never run out of work, so the surplus is refused and no more than the surplus. Requests of more worth may wait longer,
-so they find room where others are refused. Overload is over when nobody had to be refused for CALM_SECONDS.
+so they find room where others are refused. Overload is over when the queue was short, CALM_SECONDS or less, at some
+moment of each of CALM_LOOKS looks in a row: while there is a surplus the refused leave no such moment.
 """
 
 import math
 import random
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -35,9 +35,9 @@ from shop.middleware import request_id_of
 log = structlog.get_logger("shop.admission")
 
 LOOK_SECONDS = 0.25
-STANDING_SECONDS, STANDING_LOOKS = 0.05, 2  # FAULTS.md 7
-CALM_SECONDS = 2.0
-LONGEST_WAIT_SECONDS = 0.4  # of anybody, overloaded or not; the rest of a request's time is its answer's
+STANDING_SECONDS, STANDING_LOOKS = 0.1, 2
+CALM_SECONDS, CALM_LOOKS = 0.02, 4
+BURST_SECONDS = 0.5  # so long may a burst have to wait while the process is not overloaded
 BACKLOG_SECONDS = 20.0  # FAULTS.md 7: as old may the oldest accepted order get before no further one is accepted
 RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 30
@@ -54,18 +54,20 @@ class Worth(IntEnum):
     CLAIM = 1
     ORDER = 2
     OWN = 3
-    VITAL = 4
+    ENTRY = 4
+    VITAL = 5
 
 
-WAIT_SECONDS = {Worth.BROWSE: 0.03, Worth.CLAIM: 0.06, Worth.ORDER: 0.12, Worth.OWN: 0.24}
-"""How long a request may wait for a thread while its process is overloaded."""
+WAIT_SECONDS = {Worth.BROWSE: 0.05, Worth.CLAIM: 0.1, Worth.ORDER: 0.16, Worth.OWN: 0.28, Worth.ENTRY: 2.0}
+"""How long a request may wait for a thread while its process is overloaded; who signs up or in, also while it is not:
+hashing a password is slow on purpose, and thirty people at the door are no overload."""
 
 VITAL_PATHS = ("/livez", "/readyz")
 PUBLIC = re.compile(r"/products(/.*)?|/coupons(/\d+)?", re.ASCII)
 
 
 def worth_of(environ: Mapping[str, Any]) -> Worth:
-    """Return the worth of a request: reads anybody may make, claims, what else changes something, own things."""
+    """Return a request's worth: reads anybody may make, claims, what else changes something, own things, signing in."""
     path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
     if path in VITAL_PATHS:
         return Worth.VITAL
@@ -73,6 +75,8 @@ def worth_of(environ: Mapping[str, Any]) -> Worth:
         return Worth.BROWSE
     if path == "/coupons/issue":
         return Worth.CLAIM
+    if path.startswith("/auth/"):
+        return Worth.ENTRY
     return Worth.ORDER if method == "POST" and not path.startswith("/admin") else Worth.OWN
 
 
@@ -84,13 +88,12 @@ class Door:
     by several threads may miss one of them; nothing depends on one.
     """
 
-    def __init__(self, *, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, threads: int) -> None:
         self.is_overloaded = False
-        self._threads, self._clock = threads, clock
+        self._threads = threads
         self._seconds_each = 0.001
         self._shortest = math.inf
-        self._long_looks = 0
-        self._refused_at = -math.inf
+        self._long_looks = self._calm_looks = 0
         self._refused: Counter[Worth] = Counter()
 
     def took(self, waited: float) -> None:
@@ -111,10 +114,11 @@ class Door:
         shortest = self._shortest if self._shortest < math.inf or queued else 0.0
         self._shortest = math.inf
         self._long_looks = self._long_looks + 1 if shortest > STANDING_SECONDS else 0
+        self._calm_looks = self._calm_looks + 1 if shortest <= CALM_SECONDS else 0
         if not self.is_overloaded and self._long_looks >= STANDING_LOOKS:
-            self.is_overloaded, self._refused_at = True, self._clock()
+            self.is_overloaded = True
             log.warning("overloaded", waiting=queued, shortest_wait_ms=round(min(shortest, 60.0) * 1000))
-        elif self.is_overloaded and self._clock() - self._refused_at > CALM_SECONDS and not self._long_looks:
+        elif self.is_overloaded and self._calm_looks >= CALM_LOOKS:
             self.is_overloaded = False
             log.warning("overload_is_over", refused={worth.name.lower(): n for worth, n in self._refused.items()})
             self._refused.clear()
@@ -122,12 +126,12 @@ class Door:
     def refuses(self, environ: Mapping[str, Any], queued: int) -> bool:
         """Tell whether a request is turned away that would wait behind `queued` others."""
         wait = self.wait_of(queued)
-        if wait <= (WAIT_SECONDS[Worth.BROWSE] if self.is_overloaded else LONGEST_WAIT_SECONDS):
+        usual = 0.0 if self.is_overloaded else BURST_SECONDS
+        if wait <= max(usual, WAIT_SECONDS[Worth.BROWSE]):
             return False
         worth = worth_of(environ)
-        if worth is Worth.VITAL or (wait <= LONGEST_WAIT_SECONDS and wait <= WAIT_SECONDS[worth]):
+        if worth is Worth.VITAL or wait <= max(usual, WAIT_SECONDS[worth]):
             return False
-        self._refused_at = self._clock()
         self._refused[worth] += 1
         return True
 

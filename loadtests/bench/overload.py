@@ -17,7 +17,7 @@ from loadtests.results import Phase, Run
 from loadtests.texts import label
 
 SERVER = "gunicorn"  # granian does not tell how long requests waited, so nothing is refused for that
-SMALL = {"SHOP_WEB_PROCESSES": "1"}  # one CPU runs one interpreter
+SMALL = {"SHOP_WEB_PROCESSES": "1", "SHOP_WEB_THREADS": "4"}  # one CPU runs one interpreter, half as many threads
 OPEN = {"SHOP_ADMISSION": "false"}
 SEARCH = ("loadtest", "capacity", "--of", "overload", "--set", "first_rate=200")
 ROUGH = ("--duration", "6s", "--set", "precision=0.1")
@@ -41,7 +41,7 @@ def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf, wron
     search = (*SEARCH, *(ROUGH if quick else ()))
     with shops.shop(say, server=SERVER, cpus=cpus, variables=SMALL) as shop:
         rate = capacity(report_of(shop, *search[1:], directory=directory / "overload-capacity"))
-        asked = ("loadtest", "overload", "--rate", str(rate), *(("--duration", "56s") if quick else ()))
+        asked = ("loadtest", "overload", "--rate", str(rate), *(("--duration", "60s") if quick else ()))
         run = report_of(shop, *asked[1:], directory=directory / "overload")
     with shops.shop(say, server=SERVER, cpus=cpus, variables=SMALL | OPEN) as shop:
         control = report_of(shop, *asked[1:], *UNBOUNDED, directory=directory / "overload-control")

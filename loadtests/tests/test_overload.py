@@ -40,21 +40,22 @@ def summary(*counts: str, **more: Mapping[str, float]) -> dict[str, Mapping[str,
 def test_an_overload_is_once_twice_and_three_times_its_rate_and_once_again() -> None:
     asked = [(phase.name, phase.factor, phase.begin, phase.seconds) for phase in plan().phases]
     assert asked == [
-        ("before", 1, 0.0, 20.0),
-        ("double", 2, 20.0, 30.0),
-        ("triple", 3, 50.0, 60.0),
-        ("recovery", 1, 110.0, 10.0),
-        ("after", 1, 120.0, 20.0),
+        ("warming", 0.5, 0.0, 10.0),
+        ("before", 1, 10.0, 20.0),
+        ("double", 2, 30.0, 30.0),
+        ("triple", 3, 60.0, 60.0),
+        ("recovery", 1, 120.0, 10.0),
+        ("after", 1, 130.0, 20.0),
     ]
-    assert plan().planned == 100 * (20 + 60 + 180 + 10 + 20)
-    rates = [plan().rate_at(second) for second in (0, 19.9, 20, 109, 111, 139, 999)]
-    assert rates == [100, 100, 200, 300, 100, 100, 100]
+    assert plan().planned == 100 * (5 + 20 + 60 + 180 + 10 + 20)
+    rates = [plan().rate_at(second) for second in (0, 10, 29.9, 30, 119, 121, 149, 999)]
+    assert rates == [50, 100, 100, 200, 300, 100, 100, 100]
 
 
 def test_a_shorter_overload_has_the_same_shape() -> None:
-    short = plan(duration_s=14.0)
-    assert [phase.seconds for phase in short.phases] == [2, 3, 6, 1, 2]
-    assert short.planned == 2_900
+    short = plan(duration_s=15.0)
+    assert [phase.seconds for phase in short.phases] == [1, 2, 3, 6, 1, 2]
+    assert short.planned == 2_950
 
 
 def test_its_capacity_is_searched_with_its_mix_and_the_usual_objectives() -> None:
@@ -75,7 +76,7 @@ def test_a_summary_gives_exact_figures_per_phase() -> None:
     counts = ["triple list/good 30", "triple list/shed 270", "triple order/good 120", "triple order/late 6"]
     counts += ["triple order/error 2", "before list/good 50"]
     latencies = {"accepted_triple": QUICK | {"count": 156}, "refused_triple": SLOW | {"count": 270}}
-    found = {phase.name: phase for phase in phases.phases_in(summary(*counts, **latencies), plan(duration_s=14.0))}
+    found = {phase.name: phase for phase in phases.phases_in(summary(*counts, **latencies), plan(duration_s=15.0))}
     triple = found["triple"]
     assert triple.answers["order"] == {"good": 120, "late": 6, "shed": 0, "error": 2}
     assert (triple.count(), triple.count("good", "late"), triple.count("shed", of=("order",))) == (428, 156, 0)
@@ -93,8 +94,8 @@ def test_a_summary_gives_exact_figures_per_phase() -> None:
 def test_phases_have_their_time_by_this_machines_clock() -> None:
     began = datetime(2026, 5, 1, 12, tzinfo=UTC)
     metrics = summary(began_at={"value": began.timestamp() * 1000})
-    windows = phases.windows_in(metrics, plan(duration_s=14.0))
-    assert windows[2] == (began + timedelta(seconds=5), began + timedelta(seconds=11))
+    windows = phases.windows_in(metrics, plan(duration_s=15.0))
+    assert windows[3] == (began + timedelta(seconds=6), began + timedelta(seconds=12))
     assert phases.windows_in({}, plan()) == []
 
 
@@ -260,7 +261,7 @@ def test_what_is_started_pinned_stays_pinned_and_we_do_not() -> None:
 
 # --- for once, really -----------------------------------------------------------------------------------------------
 
-SMALL = ("--rate", "20", "--duration", "7s", "--vus", "60", "--set", "users=60", "--set", "products=20")
+SMALL = ("--rate", "20", "--duration", "7.5s", "--vus", "60", "--set", "users=60", "--set", "products=20")
 FEW = ("--set", "coupons=2", "--set", "coupon_quantity=60", "--set", "hot_coupon_quantity=60")
 # The machine runs other tests at the same time: this run is about being right, not about being fast.
 PATIENT = [f"--set={name}=9000" for name in ("p95_ms", "accepted_p99_ms", "generator_wait_ms")]
@@ -270,12 +271,14 @@ PATIENT += [f"--set={name}_settled_p95_ms=9000" for name in ("orders", "coupons"
 def test_k6_counts_each_request_in_its_phase(running_shop: RunningShop, tmp_path: Path) -> None:
     done = running_shop.manage("loadtest", "overload", *SMALL, *FEW, *PATIENT, "--report", str(tmp_path))
     run = results.read(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sum(phase.count() for phase in run.phases) == run.requests
-    assert sum(phase.count("good") for phase in run.phases) == run.total.count("done", "refused")
+    assert done.returncode in (0, 3), done.stdout + done.stderr  # 3: on a busy machine even so little may be too much
+    assert sum(phase.count() for phase in run.phases) == run.requests > 150
+    assert sum(phase.count("good", "late") for phase in run.phases) == run.total.count("done", "refused")
+    assert sum(phase.count("shed") for phase in run.phases) == run.total.count("contention")
     asked = {phase.name: phase.per_second() for phase in run.phases}
     assert asked["triple"] == pytest.approx(60, abs=8)
     assert asked["double"] == pytest.approx(40, abs=8)
-    assert all(phase.work == pytest.approx(phase.wanted) for phase in run.phases)
+    unharmed = [phase for phase in run.phases if phase.count() == phase.count("good")]
+    assert all(phase.work == pytest.approx(phase.wanted) for phase in unharmed)
     assert 0 < sum(phase.settled or 0 for phase in run.phases) <= run.orders.accepted
     assert {"let_in", "shed"} <= {name for sample in run.samples for name in sample.values}

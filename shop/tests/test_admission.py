@@ -7,55 +7,42 @@ import uuid
 import pytest
 
 from shop import admission, errors, representations
-from shop.admission import LONGEST_WAIT_SECONDS, WAIT_SECONDS, Door, Worth
+from shop.admission import BURST_SECONDS, WAIT_SECONDS, Door, Worth
 
-BROWSE, CLAIM, ORDER, OWN, VITAL = (
+BROWSE, CLAIM, ORDER, OWN, ENTRY, VITAL = (
     {"REQUEST_METHOD": method, "PATH_INFO": path}
     for method, path in [
         ("GET", "/products"),
         ("POST", "/coupons/issue"),
         ("POST", "/orders"),
         ("GET", "/orders/1"),
+        ("POST", "/auth/token"),
         ("GET", "/livez"),
     ]
 )
-ALL = (BROWSE, CLAIM, ORDER, OWN, VITAL)
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        return self.now
+ALL = (BROWSE, CLAIM, ORDER, OWN, ENTRY, VITAL)
 
 
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def door(clock):
+def door():
     """A door of eight threads that need 8 ms for a request: each one that waits costs the next 1 ms."""
-    door = Door(threads=8, clock=clock)
+    door = Door(threads=8)
     for _ in range(1_000):
         door.answered(0.008)
     return door
 
 
-def look(door, clock, *, waited, queued=100):
+def look(door, *, waited, queued=100):
     """Let the quarter of a second pass in which the shortest wait was `waited`."""
     if waited is not None:
         door.took(waited + 0.5)
         door.took(waited)
-    clock.now += admission.LOOK_SECONDS
     door.look(queued)
 
 
-def overload(door, clock):
-    look(door, clock, waited=0.06)
-    look(door, clock, waited=0.06)
+def overload(door):
+    look(door, waited=0.11)
+    look(door, waited=0.11)
 
 
 def refused(door, *, queued):
@@ -75,7 +62,7 @@ def refused(door, *, queued):
         ("POST", "/coupons/issue", Worth.CLAIM),
         ("POST", "/orders", Worth.ORDER),
         ("POST", "/balance/charge", Worth.ORDER),
-        ("POST", "/auth/token", Worth.ORDER),
+        ("POST", "/auth/token", Worth.ENTRY),
         ("GET", "/balance/7", Worth.OWN),
         ("GET", "/orders/7", Worth.OWN),
         ("POST", "/admin/login/", Worth.OWN),
@@ -92,34 +79,35 @@ def test_a_wait_is_the_queue_times_what_a_request_takes(door):
 
 
 def test_a_burst_is_let_in_up_to_the_longest_wait(door):
-    assert refused(door, queued=400) == []
-    assert refused(door, queued=401) == [0, 1, 2, 3]
+    assert refused(door, queued=500) == []
+    assert refused(door, queued=501) == [0, 1, 2, 3]
+    assert refused(door, queued=2_001) == [0, 1, 2, 3, 4]
 
 
-def test_one_long_look_is_not_overload(door, clock):
-    look(door, clock, waited=0.06)
-    look(door, clock, waited=0.04)
-    look(door, clock, waited=0.06)
+def test_one_long_look_is_not_overload(door):
+    look(door, waited=0.11)
+    look(door, waited=0.1)
+    look(door, waited=0.11)
     assert not door.is_overloaded
-    look(door, clock, waited=0.06)
+    look(door, waited=0.11)
     assert door.is_overloaded
 
 
-def test_threads_that_take_nothing_while_requests_wait_are_overload(door, clock):
-    look(door, clock, waited=None, queued=1)
-    look(door, clock, waited=None, queued=1)
+def test_threads_that_take_nothing_while_requests_wait_are_overload(door):
+    look(door, waited=None, queued=1)
+    look(door, waited=None, queued=1)
     assert door.is_overloaded
 
 
-def test_an_idle_process_is_not_overloaded(door, clock):
+def test_an_idle_process_is_not_overloaded(door):
     for _ in range(3):
-        look(door, clock, waited=None, queued=0)
+        look(door, waited=None, queued=0)
     assert not door.is_overloaded
 
 
-def test_kinds_are_refused_in_the_order_of_their_worth(door, clock):
-    overload(door, clock)
-    assert [refused(door, queued=queued) for queued in (30, 31, 60, 61, 120, 121, 240, 241, 10_000)] == [
+def test_kinds_are_refused_in_the_order_of_their_worth(door):
+    overload(door)
+    assert [refused(door, queued=queued) for queued in (50, 51, 100, 101, 160, 161, 280, 281, 2_000, 2_001)] == [
         [],
         [0],
         [0],
@@ -129,34 +117,29 @@ def test_kinds_are_refused_in_the_order_of_their_worth(door, clock):
         [0, 1, 2],
         [0, 1, 2, 3],
         [0, 1, 2, 3],
+        [0, 1, 2, 3, 4],
     ]
 
 
 def test_waits_grow_with_worth():
-    assert [*WAIT_SECONDS] == [Worth.BROWSE, Worth.CLAIM, Worth.ORDER, Worth.OWN]
+    assert [*WAIT_SECONDS] == [worth for worth in Worth if worth is not Worth.VITAL]
     assert sorted(WAIT_SECONDS.values()) == [*WAIT_SECONDS.values()]
-    assert WAIT_SECONDS[Worth.OWN] < LONGEST_WAIT_SECONDS
+    assert WAIT_SECONDS[Worth.OWN] < BURST_SECONDS
 
 
-def test_overload_ends_two_seconds_after_the_last_refusal(door, clock):
-    overload(door, clock)
-    for _ in range(20):
-        assert door.refuses(BROWSE, 31)
-        look(door, clock, waited=0.01)
+def test_overload_ends_when_the_queue_was_short_in_each_of_four_looks(door):
+    overload(door)
+    for _ in range(10):
+        for _ in range(3):
+            look(door, waited=0.02)
+        look(door, waited=0.021)
         assert door.is_overloaded
-    for _ in range(7):
-        look(door, clock, waited=0.01)
+    for _ in range(3):
+        look(door, waited=0.02)
         assert door.is_overloaded
-    look(door, clock, waited=0.01)
+    look(door, waited=0.02)
     assert not door.is_overloaded
-    assert refused(door, queued=400) == []
-
-
-def test_overload_does_not_end_while_the_queue_stands(door, clock):
-    overload(door, clock)
-    for _ in range(20):
-        look(door, clock, waited=0.06)
-    assert door.is_overloaded
+    assert refused(door, queued=500) == []
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
