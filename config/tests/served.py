@@ -56,4 +56,4 @@ def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
 
 
 door = NarrowDoor()
-guarded.door, guarded.turn_away = door, turn_away  # type: ignore[attr-defined]  # as config.wsgi does
+guarded.door, guarded.turn_away = door, turn_away

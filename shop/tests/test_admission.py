@@ -217,6 +217,7 @@ def test_who_is_refused_by_a_backlog_comes_back_when_it_may_be_gone(ages):
     ages[Worth.ORDER] = 100.0
     admission.look_at_backlogs()
     reply = admission.refusal_by_backlog(ORDER)
+    assert reply is not None
     assert dict(reply[1])["Retry-After"] == "30"
 
 
