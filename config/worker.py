@@ -203,7 +203,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
                 self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
             return
         while connection.requests and self.door.refuses(connection.requests[0].environ, self.waiting.qsize()):
-            self.answer(connection, connection.requests.popleft(), self.wsgi.turn_away)
+            self.answer_or_log(connection, connection.requests.popleft(), self.wsgi.turn_away)
         if connection.requests:
             self.waiting.put(connection)
         else:
@@ -283,13 +283,17 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             request = connection.requests.popleft()
             taken_at = time.monotonic()
             self.door.took(taken_at - request.arrived_at)
-            try:
-                self.answer(connection, request, self.wsgi)
-            except Exception:
-                self.log.exception("Error handling request %s", request.environ["RAW_URI"])
-                connection.is_ending = True
+            self.answer_or_log(connection, request, self.wsgi)
             self.door.answered(time.monotonic() - taken_at)
             self.give_back(connection)
+
+    def answer_or_log(self, connection: http1.Connection, request: http1.Request, application: Any) -> None:
+        """Answer; an application that fails ends the connection, neither the thread nor the loop."""
+        try:
+            self.answer(connection, request, application)
+        except Exception:
+            self.log.exception("Error handling request %s", request.environ["RAW_URI"])
+            connection.is_ending = True
 
     def answer(self, connection: http1.Connection, request: http1.Request, application: Any) -> None:
         """Call the application and send its answer, or what the socket takes of it."""

@@ -43,6 +43,8 @@ class NarrowDoor:
 
 
 def turn_away(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/fail":
+        raise RuntimeError("not even a refusal can be made")
     start_response("503 Service Unavailable", [("Content-Length", "2")])
     return [b"no"]
 

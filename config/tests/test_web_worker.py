@@ -236,6 +236,13 @@ def test_who_is_refused_with_its_last_request_is_hung_up_on(narrow: Server) -> N
         assert bodies(narrow.say(LAST % b"/")) == [b"no"]
 
 
+def test_a_refusal_that_fails_ends_its_connection_and_nothing_else(narrow: Server) -> None:
+    with ExitStack() as stack:
+        hold_both_threads(narrow, stack)
+        assert narrow.say(GET % b"/fail").startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert bodies(narrow.say(LAST % b"/vital")) == [b"/vital  0"]
+
+
 def test_what_is_vital_waits_and_is_answered(narrow: Server) -> None:
     with ExitStack() as stack:
         hold_both_threads(narrow, stack)
