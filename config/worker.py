@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 from gunicorn.workers.base import Worker as GunicornWorker
@@ -30,6 +31,7 @@ UPLOAD_SECONDS = 30.0
 FIRST_BYTE_SECONDS = 10.0
 DRAIN_SECONDS = 2.0  # for what a client still sends after its last answer: closing at once would reset the answer away
 STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connections for so long
+REPLACED_SECONDS = 4.0  # one that is being replaced goes on accepting for so long: the next needs two to three to load
 LOOK_SECONDS = 0.25  # how often what is done once in a while is done
 READ_BYTES = 65_536
 ACCEPTED_AT_ONCE, EVENTS_AT_ONCE, SPARE_FILES = 64, 128, 200
@@ -120,19 +122,34 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
                 self.take_back()
 
     def stop(self) -> None:
-        """Accept no more, answer what has arrived or soon will on kept connections, then close."""
+        """Answer what has arrived or soon will on kept connections, then close; accept only for those who come next."""
         self.is_stopping = True
-        self.ignore()
         now = time.monotonic()
+        accepting_until = now + (REPLACED_SECONDS if self.is_being_replaced() else 0.0)
         for connection in self.connections.values():
             if not connection.is_in_request:
                 connection.deadline = min(connection.deadline, now + STOPPING_SECONDS)
+        while time.monotonic() < accepting_until:
+            self.turn_for(0.1)
+        self.ignore()
         while self.connections and time.monotonic() < now + self.cfg.graceful_timeout:
             self.turn_for(0.1)
         for _ in range(self.cfg.threads):
             self.waiting.put(None)
         for connection in list(self.connections.values()):
             self.close(connection)
+
+    def is_being_replaced(self) -> bool:
+        """
+        Say whether the master has started others in our place (HUP) instead of stopping altogether.
+
+        gunicorn stops the old workers the moment it has forked the new ones, which then load the shop: without us
+        nobody would accept meanwhile, and for three seconds every customer would wait.
+        """
+        if os.getppid() != self.ppid:
+            return False
+        children = Path(f"/proc/{self.ppid}/task/{self.ppid}/children").read_text().split()
+        return len(children) > int(self.cfg.workers)
 
     # --- connections ------------------------------------------------------------------------------------------------
 

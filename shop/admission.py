@@ -37,6 +37,7 @@ log = structlog.get_logger("shop.admission")
 LOOK_SECONDS = 0.25
 STANDING_SECONDS, STANDING_LOOKS = 0.1, 2
 CALM_SECONDS, CALM_LOOKS = 0.02, 4
+YOUNG_LOOKS = 20  # a process that has just started is slow by itself and refuses nobody for five seconds
 BURST_SECONDS = 0.5  # so long may a burst have to wait while the process is not overloaded
 BACKLOG_SECONDS = 20.0  # FAULTS.md 7: as old may the oldest accepted order get before no further one is accepted
 RETRY_SECONDS = 2.0
@@ -93,7 +94,7 @@ class Door:
         self._threads = threads
         self._seconds_each = 0.001
         self._shortest = math.inf
-        self._long_looks = self._calm_looks = 0
+        self._looks = self._long_looks = self._calm_looks = 0
         self._refused: Counter[Worth] = Counter()
 
     def took(self, waited: float) -> None:
@@ -111,6 +112,9 @@ class Door:
 
     def look(self, queued: int) -> None:
         """See whether a queue stands; to be called each LOOK_SECONDS."""
+        self._looks += 1
+        if self._looks <= YOUNG_LOOKS:
+            return
         shortest = self._shortest if self._shortest < math.inf or queued else 0.0
         self._shortest = math.inf
         self._long_looks = self._long_looks + 1 if shortest > STANDING_SECONDS else 0
@@ -127,7 +131,7 @@ class Door:
         """Tell whether a request is turned away that would wait behind `queued` others."""
         wait = self.wait_of(queued)
         usual = 0.0 if self.is_overloaded else BURST_SECONDS
-        if wait <= max(usual, WAIT_SECONDS[Worth.BROWSE]):
+        if self._looks <= YOUNG_LOOKS or wait <= max(usual, WAIT_SECONDS[Worth.BROWSE]):
             return False
         worth = worth_of(environ)
         if worth is Worth.VITAL or wait <= max(usual, WAIT_SECONDS[worth]):

@@ -1,16 +1,22 @@
 """A small application for the tests of the web's worker."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 BIG = 8_000_000
+if marker := os.environ.get("SLOW_START"):  # a shop takes its time to load
+    time.sleep(2.0 if Path(marker).exists() else 0.0)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     path, said = environ["PATH_INFO"], environ["wsgi.input"].read()
     if path == "/fail":
         raise RuntimeError("the application fails")
+    if path == "/pid":
+        path = str(os.getpid())
     if path == "/slow":
         time.sleep(0.5)  # what the tests of a stop need: a request that is being answered when it comes
     if path == "/parts":

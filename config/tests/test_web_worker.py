@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from config.tests.served import BIG
 from shop.local import ports
+from shop.testing import wait_until
 from shop.testing_shop import ROOT
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -54,12 +56,13 @@ def bodies(said: bytes) -> list[bytes]:
     return found
 
 
-def start(*options: str, application: str = "application") -> Server:
+def start(*options: str, application: str = "application", **environment: str) -> Server:
     port = ports.free_port()
     command = ("-m", "gunicorn", "--worker-class=config.worker.Worker", "--threads=2", f"--bind=127.0.0.1:{port}")
     process = subprocess.Popen(
         [sys.executable, *command, "--no-control-socket", *options, f"config.tests.served:{application}"],
         cwd=ROOT,
+        env=os.environ | environment,
         stderr=subprocess.DEVNULL,
     )
     server, deadline = Server(process, port), time.monotonic() + 20
@@ -191,6 +194,25 @@ def test_a_stop_finishes_what_has_begun_and_says_close_to_the_rest() -> None:
     assert b"\r\nConnection: close\r\n" in answer
     assert bodies(answer) == [b"/ kept 0"]
     assert server.process.wait(10) == 0
+
+
+def test_while_the_next_one_loads_the_old_one_goes_on(tmp_path: Path) -> None:
+    marker = tmp_path / "from now on"
+    server = start(SLOW_START=str(marker))
+    old = bodies(server.say(LAST % b"/pid"))
+    marker.touch()
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(children_of(server.process.pid)) == 2)
+    time.sleep(0.3)  # until the old one has heard of it; the next one needs two seconds
+    assert bodies(server.say(LAST % b"/pid")) == old
+    wait_until(lambda: len(children_of(server.process.pid)) == 1)
+    assert bodies(server.say(LAST % b"/pid")) != old
+    server.process.terminate()
+    assert server.process.wait(10) == 0
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 # --- admission ------------------------------------------------------------------------------------------------------

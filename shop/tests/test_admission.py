@@ -27,6 +27,8 @@ ALL = (BROWSE, CLAIM, ORDER, OWN, ENTRY, VITAL)
 def door():
     """A door of eight threads that need 8 ms for a request: each one that waits costs the next 1 ms."""
     door = Door(threads=8)
+    for _ in range(admission.YOUNG_LOOKS + 1):
+        door.look(0)
     for _ in range(1_000):
         door.answered(0.008)
     return door
@@ -82,6 +84,18 @@ def test_a_burst_is_let_in_up_to_the_longest_wait(door):
     assert refused(door, queued=500) == []
     assert refused(door, queued=501) == [0, 1, 2, 3]
     assert refused(door, queued=2_001) == [0, 1, 2, 3, 4]
+
+
+def test_a_process_that_has_just_started_refuses_nobody():
+    young = Door(threads=8)
+    for _ in range(admission.YOUNG_LOOKS):
+        young.answered(1.0)
+        look(young, waited=1.0)
+        assert refused(young, queued=10_000) == []
+    look(young, waited=1.0)
+    look(young, waited=1.0)
+    assert young.is_overloaded
+    assert refused(young, queued=10_000) == [0, 1, 2, 3, 4]
 
 
 def test_one_long_look_is_not_overload(door):
