@@ -7,7 +7,7 @@ Database connections of the web = workers x threads. What may wait is bounded by
 from config import env
 
 wsgi_app = "config.wsgi:application"
-worker_class = "config.worker.Worker"  # gthread with an end to its patience
+worker_class = "config.worker.Worker"  # ours: docs/decisions/0011
 workers = env.read("SHOP_WEB_PROCESSES")
 threads = env.read("SHOP_WEB_THREADS")
 # Kept-alive sockets cost no thread, and all clients may land on one process; past this number it stops accepting. A
@@ -16,7 +16,7 @@ worker_connections = 10_000
 # Longer than clients and balancers keep theirs: closing first resets requests that are already on their way.
 keepalive = 75
 # A burst of new connections must not be dropped (a dropped SYN costs its client a second). Requests do not queue here:
-# gthread accepts at once and the queue stands in its pool, where admission measures and sheds it.
+# the worker accepts at once and the queue stands before its threads, where admission measures and sheds it.
 backlog = 4_096
 timeout = 30  # of a process that stopped answering; requests are bounded by the database's and Redis's time limits
 graceful_timeout = 5  # a request may take 5 s: every wait inside it is bounded

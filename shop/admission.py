@@ -34,7 +34,6 @@ from shop.middleware import request_id_of
 
 log = structlog.get_logger("shop.admission")
 
-LOOK_SECONDS = 0.25
 STANDING_SECONDS, STANDING_LOOKS = 0.15, 4  # after two above 0.1 s a busy half second refused 834 of 540,000 requests
 CALM_SECONDS, CALM_LOOKS = 0.02, 4
 YOUNG_LOOKS = 20  # a process that has just started is slow by itself and refuses nobody for five seconds
@@ -111,7 +110,7 @@ class Door:
         return queued * self._seconds_each / self._threads
 
     def look(self, queued: int) -> None:
-        """See whether a queue stands; to be called each LOOK_SECONDS."""
+        """See whether a queue stands; to be called each quarter of a second."""
         self._looks += 1
         if self._looks <= YOUNG_LOOKS:
             return
