@@ -2,7 +2,7 @@
 
 from loadtests.charts import Chart, Line
 from loadtests.document import Block, Figures, Heading, Table, precise, share, tidy, whole
-from loadtests.phases import CLASSES, shed_share
+from loadtests.phases import CLASSES, goodput_by_factor, shed_share
 from loadtests.results import Phase, Run, series
 from loadtests.texts import label, labels, text
 
@@ -14,7 +14,7 @@ def phases(run: Run, language: str) -> list[Block]:
     """What each phase of an overload asked and got; nothing for other runs."""
     if not run.phases:
         return []
-    most = max(phase.work for phase in run.phases)
+    most = max(goodput_by_factor(run.phases).values())
     shed = ["phase", *(f"class_{worth}" for worth in CLASSES)]
     return [
         Heading(label("phases", language)),
@@ -27,7 +27,8 @@ def phases(run: Run, language: str) -> list[Block]:
 
 
 def _name(phase: Phase, language: str) -> str:
-    return label(f"phase_{phase.name}", language)
+    kind, _, number = phase.name.partition("_")
+    return f"{label(f'phase_{kind}', language)} {number}".rstrip()
 
 
 def _rates(phase: Phase, most: float, language: str) -> list[str]:

@@ -41,7 +41,7 @@ def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf, wron
     search = (*SEARCH, *(ROUGH if quick else ()))
     with shops.shop(say, server=SERVER, cpus=cpus, variables=SMALL) as shop:
         rate = capacity(report_of(shop, *search[1:], directory=directory / "overload-capacity"))
-        asked = ("loadtest", "overload", "--rate", str(rate), *(("--duration", "60s") if quick else ()))
+        asked = ("loadtest", "overload", "--rate", str(rate), *(("--duration", "96s") if quick else ()))
         run = report_of(shop, *asked[1:], directory=directory / "overload")
     with shops.shop(say, server=SERVER, cpus=cpus, variables=SMALL | OPEN) as shop:
         control = report_of(shop, *asked[1:], *UNBOUNDED, directory=directory / "overload-control")
@@ -66,9 +66,14 @@ def capacity(run: Run) -> int:
 
 
 def figures(run: Run, command: str) -> list[Figure]:
-    """Return what each phase achieved, and every objective of the run with what was measured."""
-    most = max(phase.work for phase in run.phases)
-    rows = [row for phase in run.phases for row in _phase(phase, most)]
+    """Return what was achieved at each factor, and every objective of the run with what was measured."""
+    goodput, good = phases.goodput_by_factor(run.phases), phases.by_factor(run.phases, _good_per_second)
+    most = max(goodput.values()) or 1.0
+    rows = []
+    for factor, work in sorted(goodput.items()):
+        asked = f"asked for {factor:g}×"
+        rows.append(Figure(name=f"{asked}: answered in time", measured=good[factor], unit="/s"))
+        rows.append(Figure(name=f"{asked}: share of the best goodput", measured=work / most))
     rows += [
         Figure(name=label(item.name, "en"), measured=item.measured, bound=AT_MOST, limit=item.limit)
         for item in verdict.objectives(run)
@@ -77,10 +82,8 @@ def figures(run: Run, command: str) -> list[Figure]:
     return [replace(row, command=command) for row in rows]
 
 
-def _phase(phase: Phase, most: float) -> list[Figure]:
-    name = f"{phase.name}, {phase.factor:g}×"
-    rate = Figure(name=f"{name}: answered in time", measured=phase.per_second("good"), unit="/s")
-    return [rate, Figure(name=f"{name}: share of the best goodput", measured=phase.work / most if most else 0.0)]
+def _good_per_second(phase: Phase) -> float:
+    return phase.per_second("good")
 
 
 def control_figures(control: Run, command: str) -> list[Figure]:
