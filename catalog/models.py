@@ -10,7 +10,7 @@ HIGHEST_PRICE = 1_000_000_000  # minor units; 50 lines of 1,000 pieces still fit
 
 
 class Product(models.Model):
-    """A thing on offer; a hidden one does not exist for customers. `popularity` is refreshed by the clock."""
+    """A thing on offer; a hidden one does not exist for customers. `popularity` is refreshed every ten minutes."""
 
     sku = models.CharField(_("SKU"), max_length=40, unique=True)
     name = models.CharField(_("name"), max_length=200)
