@@ -32,15 +32,18 @@ def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
 
     Transaction: requires one.  Locks: Stock by id.
     """
+    # Looked up among the few hidden ones: reading each product takes 20 µs in a shop of a million.
     rows = db.rows(
         """
-        SELECT product_id, available, is_hidden
-        FROM catalog_stock JOIN catalog_product ON catalog_product.id = product_id
-        WHERE product_id = ANY(%s::bigint[]) ORDER BY product_id FOR NO KEY UPDATE OF catalog_stock
+        SELECT product_id, available FROM catalog_stock
+        WHERE product_id = ANY(%(ids)s::bigint[]) AND product_id <> ALL (ARRAY(
+            SELECT id FROM catalog_product WHERE is_hidden AND id = ANY(%(ids)s::bigint[])
+        ))
+        ORDER BY product_id FOR NO KEY UPDATE
         """,
-        [db.array(set(product_ids))],
+        {"ids": db.array(set(product_ids))},
     )
-    return {product_id: available for product_id, available, is_hidden in rows if not is_hidden}
+    return dict(rows)
 
 
 @db.transaction_required

@@ -76,9 +76,16 @@ class Order(models.Model):
 class OrderLine(models.Model):
     """One product in an order, with its name and price at acceptance."""
 
-    order = models.ForeignKey(Order, models.PROTECT, related_name="lines", db_index=False, verbose_name=_("order"))
+    order = models.ForeignKey(  # no foreign keys in the database: docs/decisions/0009
+        Order, models.PROTECT, related_name="lines", db_index=False, db_constraint=False, verbose_name=_("order")
+    )
     product = models.ForeignKey(
-        "catalog.Product", models.PROTECT, related_name="+", db_index=False, verbose_name=_("product")
+        "catalog.Product",
+        models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("product"),
     )
     product_name = models.CharField(_("product name"), max_length=200)
     unit_price = models.BigIntegerField(_("unit price"))

@@ -33,7 +33,7 @@ SETTINGS = {
     "password_encryption": "scram-sha-256",
 }
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-SMALLEST_BUFFERS_MB, LARGEST_BUFFERS_MB, BUFFERS_SHARE = 128, 1_024, 8
+SMALLEST_BUFFERS_MB, LARGEST_BUFFERS_MB, BUFFERS_SHARE = 128, 4_096, 8
 THROWAWAY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
 
 
