@@ -59,6 +59,8 @@ class K6:
         self.port = ports.free_port()
         self._watched = (*WATCHED, "shed") if plan.phases else WATCHED
         self.log_file, self.summary_file = directory / "k6.log", directory / "k6-summary.json"
+        for left_by_another_run in (self.log_file, self.summary_file):  # k6 adds to a log that is there
+            left_by_another_run.unlink(missing_ok=True)
         given = plan.environment | environment | {"BASE_URL": base_url, "SUMMARY": str(self.summary_file)}
         settings = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
         with (directory / "k6.out").open("wb") as output:

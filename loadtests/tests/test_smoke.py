@@ -19,6 +19,7 @@ PATIENT += ["--set=coupons_settled_p95_ms=9000"]
 def smoke(running_shop: RunningShop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
     """Run smoke for three seconds; return the report's directory, what the command said and its exit code."""
     directory = tmp_path_factory.mktemp("report")
+    (directory / "k6.log").write_text("claim 1 0 left by another run\n")
     length = ("--rate", "30", "--duration", "3", "--vus", "30")
     done = running_shop.manage("loadtest", "smoke", *length, *SMALL, *PATIENT, "--report", str(directory))
     return directory, done.stdout + done.stderr, done.returncode
@@ -55,6 +56,10 @@ def test_its_preflight_stands_before_the_load(smoke: tuple[Path, str, int]) -> N
 
 def test_its_tokens_are_gone_and_not_in_the_report(smoke: tuple[Path, str, int]) -> None:
     assert [file.name for file in smoke[0].iterdir() if "eyJ" in file.read_text()] == []
+
+
+def test_a_directory_may_be_used_again_and_earlier_claims_are_not_timed(smoke: tuple[Path, str, int]) -> None:
+    assert "left by another run" not in (smoke[0] / "k6.log").read_text()
 
 
 def test_a_shop_elsewhere_is_refused(running_shop: RunningShop) -> None:
