@@ -213,6 +213,6 @@ def test_free_port_prefers_last_times_port_unless_it_is_taken() -> None:
         assert ports.free_port(port) != port
 
 
-@pytest.mark.parametrize(("gigabytes", "buffers"), [(0.5, "128MB"), (4, "512MB"), (8, "1024MB"), (64, "1024MB")])
+@pytest.mark.parametrize(("gigabytes", "buffers"), [(0.5, "128MB"), (4, "512MB"), (16, "2048MB"), (64, "4096MB")])
 def test_buffers_are_an_eighth_of_the_memory_within_limits(gigabytes: float, buffers: str) -> None:
     assert postgres.buffers_for(int(gigabytes * 2**30)) == buffers
