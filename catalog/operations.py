@@ -32,7 +32,7 @@ def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
 
     Transaction: requires one.  Locks: Stock by id.
     """
-    # Looked up among the few hidden ones: reading each product takes 20 µs in a shop of a million.
+    # Looked up among the few hidden ones: reading each product took 25 µs in a shop of a million, buffers cold.
     rows = db.rows(
         """
         SELECT product_id, available FROM catalog_stock
