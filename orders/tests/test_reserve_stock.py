@@ -115,7 +115,7 @@ def test_hot_product_at_once_sells_out_exactly():
     sold = statuses(order_ids).count("stock_reserved")
     assert sold + stock_of(left) == 30 - written_off
     assert sold + stock_of(right) == 35
-    assert stock_of(left) == 0 or sold == 40
+    assert stock_of(left) <= 10  # whoever was refused found none: at most the deliveries came after him
     assert_nothing_negative()
     settle()
     assert_sound()
