@@ -1,6 +1,6 @@
 """Who gets what there is: first come, first served, decided in memory; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -60,6 +60,23 @@ def allocate_stock(orders: Sequence[Claimed], available: Mapping[int, int]) -> D
                 left[line.product_id] -= line.quantity
             decision.granted.append(order)
     return decision
+
+
+def split_by_coupon(orders: Sequence[Claimed], queuing: Collection[int]) -> tuple[list[Claimed], list[Claimed]]:
+    """
+    Split orders into those with nothing to redeem, and the rest.
+
+    Shapes: orders in acceptance order; queuing are the users who have an order waiting at redemption.
+    Nobody's order passes an earlier one of the same user that has a coupon to redeem: the two share a wallet.
+    """
+    waiting = set(queuing)
+    plain: list[Claimed] = []
+    rest: list[Claimed] = []
+    for order in orders:
+        if order.issuance_id is not None:
+            waiting.add(order.user_id)
+        (rest if order.user_id in waiting else plain).append(order)
+    return plain, rest
 
 
 def allocate_funds(orders: Sequence[Claimed], balances: Mapping[int, int]) -> tuple[Decision, dict[int, int]]:

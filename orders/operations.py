@@ -92,35 +92,45 @@ def with_lines(orders: Sequence[Claimed]) -> list[Claimed]:
 
 
 @db.transaction_required
-def advance(order_ids: Collection[int], *, to: Status, now: datetime, reason: str = "") -> None:
+def advance(
+    order_ids: Collection[int], *, to: Status, now: datetime, reason: str = "", through: Status | None = None
+) -> None:
     """
-    Walk one edge of EDGES for many orders and write the step into each history; nothing else assigns a status.
+    Walk one edge of EDGES for many orders, or two with `through` between them; write each step into their histories.
 
+    Nothing else assigns a status but `fail`.
     Transaction: requires one, which has locked the orders.
-    Raises: RuntimeError when an order is not at the edge's beginning.
+    Raises: RuntimeError when an order is not at the edge's beginning, or there is no such edge.
     """
     if not order_ids:
         return
-    moved = db.rows(
+    steps = [to] if through is None else [through, to]
+    if through is not None and through not in sources(to):
+        raise RuntimeError(f"no order goes from {through} to {to}")
+    written = db.rows(
         """
         WITH moved AS (
             UPDATE orders_order SET status = %(to)s, settled_at = CASE WHEN %(settled)s THEN %(now)s::timestamptz END
             WHERE id = ANY(%(ids)s::bigint[]) AND status = ANY(%(sources)s) RETURNING id
         )
         INSERT INTO orders_orderhistory (order_id, status, at, reason)
-        SELECT id, %(to)s, %(now)s, %(reason)s FROM moved ORDER BY id RETURNING order_id
+        SELECT id, step.status, %(now)s, %(reason)s
+        FROM moved, unnest(%(steps)s::text[]) WITH ORDINALITY AS step (status, place) ORDER BY id, place
+        RETURNING order_id
         """,
         {
             "to": to.value,
+            "steps": [step.value for step in steps],
             "settled": to in SETTLED,
             "now": now,
             "reason": reason,
             "ids": db.array(order_ids),
-            "sources": [source.value for source in sources(to)],
+            "sources": [source.value for source in sources(steps[0])],
         },
     )
-    if len(moved) != len(order_ids):
-        raise RuntimeError(f"{len(order_ids) - len(moved)} of {len(order_ids)} orders cannot become {to}")
+    moved = len(written) // len(steps)
+    if moved != len(order_ids):
+        raise RuntimeError(f"{len(order_ids) - moved} of {len(order_ids)} orders cannot become {to}")
 
 
 @db.transaction_required

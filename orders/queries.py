@@ -135,6 +135,18 @@ def first_waiting(status: Status | None, *, skip: list[int]) -> int | None:
     return found[0][0] if found else None
 
 
+def users_at_redemption(user_ids: Iterable[int]) -> list[int]:
+    """Return those of these users who have an order that waits for `redeem_coupons`, each perhaps several times."""
+    found = db.rows(
+        """
+        SELECT user_id FROM orders_order
+        WHERE status = 'stock_reserved' AND refusal = '' AND user_id = ANY(%s::bigint[])
+        """,
+        [db.array(user_ids)],
+    )
+    return [user_id for (user_id,) in found]
+
+
 def list_lines(order_ids: Iterable[int]) -> list[tuple[Any, ...]]:
     """Return the lines of these orders as (order id, product id, quantity, amount)."""
     return db.rows(

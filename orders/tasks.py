@@ -12,7 +12,8 @@ RESERVE_STOCK = pipeline.Stage(
     name=flows.RESERVE_STOCK,
     flow=flows.reserve_stock,
     first_waiting=partial(queries.first_waiting, Status.PENDING),
-    then=(flows.REDEEM_COUPONS,),
+    then=(flows.TAKE_PAYMENTS,),
+    then_if_waiting=(flows.REDEEM_COUPONS,),
 )
 REDEEM_COUPONS = pipeline.Stage(
     name=flows.REDEEM_COUPONS,

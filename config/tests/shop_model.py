@@ -85,7 +85,10 @@ class Model:
         for order in self._next(limit, "pending"):
             if all(self.stock[product_id] >= pieces for product_id, pieces in order.wanted.items()):
                 self._move_stock(order, -1)
-                order.status = "stock_reserved"
+                is_behind = any(
+                    other.user_id == order.user_id for other in self._next(len(self.orders), "stock_reserved")
+                )
+                order.status = "stock_reserved" if order.coupon is not None or is_behind else "coupon_applied"
             else:
                 order.status, order.failure = "failed", "out_of_stock"
 

@@ -54,11 +54,14 @@ def test_coupon_is_spent_and_the_discount_is_set():
     assert_sound()
 
 
-def test_order_without_coupon_just_moves_on():
+def test_order_without_coupon_behind_one_of_the_same_user_just_moves_on():
     user_id, product_id = make_user(), make_product(stock=5)
-    order_id = place(user_id, (product_id, 1))
-    assert run(RESERVE_STOCK, REDEEM_COUPONS) == [order_id] * 2
-    assert (status(order_id), Order.objects.get().discount) == ("coupon_applied", 0)
+    order_ids = [place(user_id, (product_id, 1), issuance_id=coupon_of(user_id)), place(user_id, (product_id, 1))]
+    run(RESERVE_STOCK)
+    assert statuses(order_ids) == ["stock_reserved"] * 2
+    assert run(REDEEM_COUPONS) == order_ids
+    assert statuses(order_ids) == ["coupon_applied"] * 2
+    assert [order.discount for order in Order.objects.order_by("pk")] == [500, 0]
 
 
 @pytest.mark.parametrize(
@@ -137,18 +140,27 @@ def test_order_waits_for_its_coupon_and_then_settles():
     assert_sound()
 
 
-def test_order_that_waits_does_not_hold_up_those_behind_it():
+def a_waiting_order_and(count):
+    """Return an order whose coupon is at the gate, and `count` later ones of others who have theirs."""
+    user_ids = [make_user(balance=1_000) for _ in range(count)]
+    issuance_ids = [coupon_of(user_id) for user_id in user_ids]
     order_id, product_id = order_with_a_pending_coupon()
-    others = [place(make_user(balance=1_000), (product_id, 1)) for _ in range(3)]
+    others = [
+        place(user_id, (product_id, 1), issuance_id=issuance_id)
+        for user_id, issuance_id in zip(user_ids, issuance_ids, strict=True)
+    ]
     run(RESERVE_STOCK)
+    return order_id, others
+
+
+def test_order_that_waits_does_not_hold_up_those_behind_it():
+    order_id, others = a_waiting_order_and(3)
     assert pipeline.drain(REDEEM_COUPONS) == 4
     assert statuses([order_id, *others]) == ["stock_reserved", *["coupon_applied"] * 3]
 
 
 def test_order_that_waits_leaves_a_batch_of_one_to_the_next(monkeypatch, settings):
-    order_id, product_id = order_with_a_pending_coupon()
-    other = place(make_user(balance=1_000), (product_id, 1))
-    run(RESERVE_STOCK)
+    order_id, (other,) = a_waiting_order_and(1)
     monkeypatch.setattr(settings, "BATCH_SIZE", 1)
     pipeline.drain(REDEEM_COUPONS)
     assert statuses([order_id, other]) == ["stock_reserved", "coupon_applied"]

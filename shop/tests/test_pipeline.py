@@ -98,7 +98,7 @@ def test_bad_order_is_found_by_halving_and_batches_grow_again(monkeypatch):
     pipeline.drain(watched(RESERVE_STOCK, limits))
     # 16 fail, 8 fail, 4 pass, then 8 (4..11) fail, 4 (4..7) fail, 2 (4, 5) fail, 1 (4) passes, 2 (5, 6) fail, 1 fails
     assert limits == [FULL, 8, 4, 8, 4, 2, 1, 2, 1, 1, 2, 4, 8]
-    assert [status(order_id) for order_id in order_ids].count("stock_reserved") == 15
+    assert [status(order_id) for order_id in order_ids].count("coupon_applied") == 15
 
 
 def test_parked_order_is_tried_alone_again_with_growing_pauses_and_then_waits_for_a_person(monkeypatch):
@@ -183,7 +183,7 @@ def test_order_whose_batch_fails_after_its_commit_is_not_parked_where_nobody_wou
         raise TimeoutError
 
     pipeline.drain(replace(RESERVE_STOCK, flow=flow))
-    assert (parked(), status(order_ids[0])) == ([], "stock_reserved")
+    assert (parked(), status(order_ids[0])) == ([], "coupon_applied")
     settle()
     assert statuses(order_ids) == ["paid"]
     assert_sound()
@@ -252,7 +252,7 @@ def test_connection_cut_in_a_batch_costs_only_time(monkeypatch):
     assert not StageRun.objects.get().is_running  # nobody died
     assert pipeline.drain(stage) == 2
     assert (limits, parked()) == ([FULL, FULL], [])
-    assert statuses(order_ids) == ["stock_reserved"] * 2
+    assert statuses(order_ids) == ["coupon_applied"] * 2
 
 
 # --- a dead process -------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_after_a_death_batches_begin_with_one_and_grow():
     limits: list[int] = []
     assert pipeline.drain(watched(RESERVE_STOCK, limits)) == 9
     assert limits == [1, 2, 4, 8]
-    assert statuses(order_ids) == ["stock_reserved"] * 9
+    assert statuses(order_ids) == ["coupon_applied"] * 9
     run = StageRun.objects.get()
     assert (run.is_running, run.crashes) == (False, 0)
 
@@ -308,7 +308,7 @@ def test_order_that_kills_its_process_is_parked_for_good_and_the_others_settle(m
     item = ParkedItem.objects.get()
     assert (item.stage, item.item_id, item.parked_until) == (NAME, bad, None)
     assert item.last_error == "its process died each time"
-    expected = ["pending" if order_id == bad else "stock_reserved" for order_id in order_ids]
+    expected = ["pending" if order_id == bad else "coupon_applied" for order_id in order_ids]
     assert statuses(order_ids) == expected
 
 
@@ -318,7 +318,7 @@ def test_run_of_a_living_process_is_no_death_however_often_its_database_went_awa
     StageRun.objects.create(stage=NAME, is_running=True, size=1, crashes=2, began_at=timezone.now(), owner=owner)
     limits: list[int] = []
     assert pipeline.drain(watched(RESERVE_STOCK, limits)) == 2
-    assert (limits, parked(), statuses(order_ids)) == ([FULL], [], ["stock_reserved"] * 2)
+    assert (limits, parked(), statuses(order_ids)) == ([FULL], [], ["coupon_applied"] * 2)
 
 
 def test_two_deaths_park_nobody():
@@ -357,7 +357,7 @@ def test_wakeup_that_bounces_off_a_running_drain_is_not_lost():
     bounced: list[int] = []
     order_id = place_while_draining(bounced)
     assert bounced == [0]
-    assert status(order_id) == "stock_reserved"
+    assert status(order_id) == "coupon_applied"
 
 
 def test_control_without_looking_at_the_flag_the_bounced_wakeup_is_lost(monkeypatch):
@@ -380,7 +380,7 @@ def test_drain_at_its_time_limit_ends_and_wakes_itself(monkeypatch):
     limits: list[int] = []
     before = queued()
     assert pipeline.drain(watched(RESERVE_STOCK, limits, before=tick)) == 2
-    assert statuses(order_ids) == ["stock_reserved", "stock_reserved", "pending"]
+    assert statuses(order_ids) == ["coupon_applied", "coupon_applied", "pending"]
     assert queued() - before == 2  # the next stage and itself
     assert wakeups.is_flag_set(NAME)
     assert pipeline.drain(RESERVE_STOCK) == 1
@@ -398,16 +398,16 @@ def test_drain_that_is_woken_all_the_time_ends_at_its_time_limit(monkeypatch):
         wakeups.publish(NAME)
 
     assert pipeline.drain(replace(RESERVE_STOCK, flow=flow)) == 3
-    assert statuses(order_ids) == ["stock_reserved"] * 3 + ["pending"]
+    assert statuses(order_ids) == ["coupon_applied"] * 3 + ["pending"]
     assert wakeups.is_flag_set(NAME)  # somebody will look again
 
 
 def test_next_stage_is_woken_only_when_something_moved():
     pipeline.drain(RESERVE_STOCK)
-    assert not wakeups.is_flag_set("orders.redeem_coupons")
+    assert not wakeups.is_flag_set("orders.take_payments")
     make_orders(1)
     pipeline.drain(RESERVE_STOCK)
-    assert wakeups.is_flag_set("orders.redeem_coupons")
+    assert wakeups.is_flag_set("orders.take_payments")
 
 
 def test_wakeups_lost_doubled_and_out_of_order_change_only_time():
@@ -433,7 +433,7 @@ def reserve_one_by_one():
 def test_four_workers_on_one_stage_keep_first_come_first_served():
     order_ids = make_orders(24, stock=11)
     assert race(*[reserve_one_by_one] * 4) == [None] * 4
-    assert statuses(order_ids) == ["stock_reserved"] * 11 + ["out_of_stock"] * 13
+    assert statuses(order_ids) == ["coupon_applied"] * 11 + ["out_of_stock"] * 13
 
 
 def test_workers_queue_at_the_stage_lock_not_at_the_stock():
@@ -445,7 +445,7 @@ def test_workers_queue_at_the_stage_lock_not_at_the_stock():
         wait_until_blocked(1)
         holder.let_go()
         assert (first.outcome(), second.outcome()) == (None, None)
-    assert statuses(order_ids) == ["stock_reserved", "out_of_stock"]
+    assert statuses(order_ids) == ["coupon_applied", "out_of_stock"]
 
 
 def test_control_without_the_stage_lock_four_workers_sell_past_the_first_order(monkeypatch):
@@ -458,4 +458,4 @@ def test_control_without_the_stage_lock_four_workers_sell_past_the_first_order(m
         holder.let_go()
         assert slow.outcome() is None
     assert status(order_ids[0]) == "out_of_stock"
-    assert statuses(order_ids).count("stock_reserved") == 11
+    assert statuses(order_ids).count("coupon_applied") == 11
