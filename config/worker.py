@@ -34,6 +34,9 @@ STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connect
 REPLACED_SECONDS = 4.0  # one that is being replaced goes on accepting for so long: the next needs two to three to load
 LOOK_SECONDS = 0.25  # how often what is done once in a while is done
 READ_BYTES = 65_536
+# The threads leave the CPU to the loop, PostgreSQL and the workers: at three times the capacity of one CPU the loop needs
+# more than an equal share of it, and a refusal took 310 to 1,695 ms at p99, then 18 to 184 (docs/performance.md).
+ANSWERING_NICENESS = 4
 ACCEPTED_AT_ONCE, EVENTS_AT_ONCE, SPARE_FILES = 64, 128, 200
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 
@@ -50,7 +53,7 @@ class Door(Protocol):
 
     def took(self, waited: float) -> None: ...
     def answered(self, seconds: float) -> None: ...
-    def look(self, queued: int) -> None: ...
+    def look(self, queued: int, seconds: float) -> None: ...
     def refuses(self, environ: dict[str, Any], queued: int) -> bool: ...
 
 
@@ -62,7 +65,7 @@ class OpenDoor:
 
     answered = took
 
-    def look(self, queued: int) -> None:
+    def look(self, queued: int, seconds: float) -> None:
         """Nothing depends on it."""
 
     def refuses(self, environ: dict[str, Any], queued: int) -> bool:
@@ -95,10 +98,13 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             thread.start()
         self.listeners = {listener.fileno(): listener for listener in self.sockets}
         self.poll.register(self.PIPE[0], IN)  # signals write to it, and threads that give a connection back
+        looked_at = time.monotonic()
         while self.alive and self.ppid == os.getppid():
             self.listen()
             self.turn_for(LOOK_SECONDS)
-            self.door.look(self.waiting.qsize())
+            now = time.monotonic()
+            self.door.look(self.waiting.qsize(), now - looked_at)
+            looked_at = now
         self.stop()
 
     def turn_for(self, seconds: float) -> None:
@@ -296,6 +302,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     # --- answers, in the threads ------------------------------------------------------------------------------------
 
     def answer_requests(self) -> None:
+        os.nice(ANSWERING_NICENESS)  # on Linux: this thread alone
         while (connection := self.waiting.get()) is not None:
             request = connection.requests.popleft()
             taken_at = time.monotonic()

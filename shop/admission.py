@@ -38,6 +38,7 @@ STANDING_SECONDS, STANDING_LOOKS = 0.15, 4  # after two above 0.1 s a busy half 
 CALM_SECONDS, CALM_LOOKS = 0.02, 4
 YOUNG_LOOKS = 20  # a process that has just started is slow by itself and refuses nobody for five seconds
 BURST_SECONDS = 0.5  # so long may a burst have to wait while the process is not overloaded
+SURGE, SURGE_SECONDS = 1.25, 0.25  # once more arrives than threads can answer, half a second of waiting becomes 0.7
 BACKLOG_SECONDS = 20.0  # FAULTS.md 7: as old may the oldest accepted order get before no further one is accepted
 RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 30
@@ -94,6 +95,7 @@ class Door:
         self._seconds_each = 0.001
         self._shortest = math.inf
         self._looks = self._long_looks = self._calm_looks = 0
+        self._arrived, self._surge = 0, 0.0
         self._refused: Counter[Worth] = Counter()
 
     def took(self, waited: float) -> None:
@@ -109,9 +111,10 @@ class Door:
         """Return how long a request would wait behind `queued` others, in seconds."""
         return queued * self._seconds_each / self._threads
 
-    def look(self, queued: int) -> None:
-        """See whether a queue stands; to be called each quarter of a second."""
+    def look(self, queued: int, seconds: float) -> None:
+        """See whether a queue stands; to be called each quarter of a second, with the time since the last look."""
         self._looks += 1
+        self._note_surge(seconds)
         if self._looks <= YOUNG_LOOKS:
             return
         shortest = self._shortest if self._shortest < math.inf or queued else 0.0
@@ -126,10 +129,17 @@ class Door:
             log.warning("overload_is_over", refused={worth.name.lower(): n for worth, n in self._refused.items()})
             self._refused.clear()
 
+    def _note_surge(self, seconds: float) -> None:
+        """Note how much of what the threads can do has arrived: a mean in which the last two looks weigh most."""
+        surge = self._arrived * self._seconds_each / self._threads / seconds
+        self._surge += (surge - self._surge) / 2
+        self._arrived = 0
+
     def refuses(self, environ: Mapping[str, Any], queued: int) -> bool:
         """Tell whether a request is turned away that would wait behind `queued` others."""
+        self._arrived += 1
         wait = self.wait_of(queued)
-        usual = 0.0 if self.is_overloaded else BURST_SECONDS
+        usual = 0.0 if self.is_overloaded else SURGE_SECONDS if self._surge > SURGE else BURST_SECONDS
         if self._looks <= YOUNG_LOOKS or wait <= max(usual, WAIT_SECONDS[Worth.BROWSE]):
             return False
         worth = worth_of(environ)

@@ -41,7 +41,7 @@ class NarrowDoor:
     def answered(self, seconds: float) -> None:
         self.busy.append(seconds)
 
-    def look(self, queued: int) -> None:
+    def look(self, queued: int, seconds: float) -> None:
         self.looks += 1
 
     def refuses(self, environ: dict[str, Any], queued: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from config.tests.served import BIG
+from config.worker import ANSWERING_NICENESS
 from shop.local import ports
 from shop.testing import wait_until
 from shop.testing_shop import ROOT
@@ -83,6 +84,14 @@ def server() -> Iterator[Server]:
     yield server
     server.process.terminate()
     assert server.process.wait(10) == 0
+
+
+def test_threads_that_answer_leave_the_cpu_to_the_loop(server: Server) -> None:
+    pid = int(bodies(server.say(LAST % b"/pid"))[0].split()[0])
+    tasks = {path.parent.name: path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")}
+    niceness = {name: int(said.rpartition(")")[2].split()[16]) for name, said in tasks.items()}
+    loop = niceness.pop(str(pid))
+    assert sorted(niceness.values()) == [loop + ANSWERING_NICENESS] * 2
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:

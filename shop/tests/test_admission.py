@@ -28,7 +28,7 @@ def door():
     """A door of eight threads that need 8 ms for a request: each one that waits costs the next 1 ms."""
     door = Door(threads=8)
     for _ in range(admission.YOUNG_LOOKS + 1):
-        door.look(0)
+        door.look(0, 0.25)
     for _ in range(1_000):
         door.answered(0.008)
     return door
@@ -39,7 +39,7 @@ def look(door, *, waited, queued=100):
     if waited is not None:
         door.took(waited + 0.5)
         door.took(waited)
-    door.look(queued)
+    door.look(queued, 0.25)
 
 
 def overload(door):
@@ -84,6 +84,31 @@ def test_a_burst_is_let_in_up_to_the_longest_wait(door):
     assert refused(door, queued=500) == []
     assert refused(door, queued=501) == [0, 1, 2, 3]
     assert refused(door, queued=2_001) == [0, 1, 2, 3, 4]
+
+
+def arrive(door, requests, seconds=0.25):
+    """Let so many requests arrive between two looks, while nothing waits."""
+    for _ in range(requests):
+        assert not door.refuses(OWN, 0)
+    door.look(0, seconds)
+
+
+def test_a_burst_may_wait_half_as_long_once_more_arrives_than_the_threads_can_do(door):
+    arrive(door, 625)  # 1,000 a second is what they can do; 2.5 times that
+    assert refused(door, queued=251) == []  # a mean of 1.25
+    arrive(door, 626 - len(ALL))
+    assert refused(door, queued=250) == []
+    assert refused(door, queued=251) == [0, 1, 2]
+    assert refused(door, queued=281) == [0, 1, 2, 3]
+    for _ in range(3):
+        arrive(door, 0)
+    assert refused(door, queued=500) == []
+
+
+def test_what_arrives_at_once_after_a_stall_is_no_surge(door):
+    for _ in range(10):
+        arrive(door, 1_250, seconds=1.25)
+    assert refused(door, queued=500) == []
 
 
 def test_a_process_that_has_just_started_refuses_nobody():
