@@ -34,8 +34,8 @@ STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connect
 REPLACED_SECONDS = 4.0  # one that is being replaced goes on accepting for so long: the next needs two to three to load
 LOOK_SECONDS = 0.25  # how often what is done once in a while is done
 READ_BYTES = 65_536
-# The threads leave the CPU to the loop, PostgreSQL and the workers: at three times the capacity of one CPU the loop needs
-# more than an equal share of it, and a refusal took 310 to 1,695 ms at p99, then 18 to 184 (docs/performance.md).
+# The threads leave the CPU to the loop, PostgreSQL and the workers: at three times the capacity of one CPU the loop
+# needs more than an equal share, and a refusal took 310 to 1,695 ms at p99, then 18 to 184 (docs/performance.md).
 ANSWERING_NICENESS = 4
 ACCEPTED_AT_ONCE, EVENTS_AT_ONCE, SPARE_FILES = 64, 128, 200
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
