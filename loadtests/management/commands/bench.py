@@ -45,10 +45,11 @@ class Command(ShopCommand):
         for number, name in enumerate(options["only"], start=1):
             say(f"{name} ({number} of {len(options['only'])})")
             measured.append(parts.measure(name, setting))
-            say(tables.terminal(bench_of(measured, now, quick=options["quick"])).splitlines()[-1])
-        bench = bench_of(measured, now, quick=options["quick"])
+            bench = bench_of(measured, now, quick=options["quick"])
+            page = keep(bench, directory)  # after each part: who ends an hour of measuring early keeps what there is
+            say(tables.terminal(bench).splitlines()[-1])
         self.stdout.write(tables.terminal(bench))
-        self.stdout.write(f"report: {keep(bench, directory)}, every load's own in {runs}")
+        self.stdout.write(f"report: {page}, every load's own in {runs}")
         if bench.exit_code:
             raise CommandFailed(exit_code=Exit(bench.exit_code))
         return Exit.OK
