@@ -68,8 +68,9 @@ def no_durability(module: Any) -> None:
 
 
 def no_time_limits(module: Any) -> None:
-    """config.settings: a statement waits as long as it must."""
+    """config.settings: a statement waits as long as it must, for the server and for the call (docs/decisions/0012)."""
     module.DATABASES["default"]["OPTIONS"].pop("options")
+    module.DATABASE_CALL_SECONDS = None
 
 
 def no_redis_limits(module: Any) -> None:
