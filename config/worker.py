@@ -35,7 +35,7 @@ REPLACED_SECONDS = 4.0  # one that is being replaced goes on accepting for so lo
 LOOK_SECONDS = 0.25  # how often what is done once in a while is done
 READ_BYTES = 65_536
 # The threads leave the CPU to the loop, PostgreSQL and the workers: at three times the capacity of one CPU the loop
-# needs more than an equal share, and a refusal took 310 to 1,695 ms at p99, then 18 to 184 (docs/performance.md).
+# needs more than an equal share, and a refusal took 310 to 1,695 ms at p99, then 18 to 184 (docs/decisions/0016).
 ANSWERING_NICENESS = 4
 ACCEPTED_AT_ONCE, EVENTS_AT_ONCE, SPARE_FILES = 64, 128, 200
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
