@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
@@ -55,6 +55,7 @@ class Door(Protocol):
     def answered(self, seconds: float) -> None: ...
     def look(self, queued: int, seconds: float) -> None: ...
     def refuses(self, environ: dict[str, Any], queued: int) -> bool: ...
+    def needs_no_thread(self) -> None: ...
 
 
 class OpenDoor:
@@ -70,6 +71,13 @@ class OpenDoor:
 
     def refuses(self, environ: dict[str, Any], queued: int) -> bool:
         return False
+
+    def needs_no_thread(self) -> None:
+        """Nothing depends on it."""
+
+
+def find_nothing(environ: dict[str, Any]) -> None:
+    """An application without answers that are ready."""
 
 
 class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -93,6 +101,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     def run(self) -> None:
         """Serve until told to stop, or until the parent has gone."""
         self.door: Door = getattr(self.wsgi, "door", OpenDoor())
+        self.find_ready: Callable[[dict[str, Any]], Any] = getattr(self.wsgi, "find_ready", find_nothing)
         threads = [threading.Thread(target=self.answer_requests, daemon=True) for _ in range(self.cfg.threads)]
         for thread in threads:
             thread.start()
@@ -225,12 +234,20 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             if len(connection.requests) >= http1.PIPELINED_LIMIT:
                 self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
             return
-        while connection.requests and self.door.refuses(connection.requests[0].environ, self.waiting.qsize()):
-            self.answer_or_log(connection, connection.requests.popleft(), self.wsgi.turn_away)
+        while connection.requests and (answer := self.answer_at_once(connection.requests[0].environ)):
+            self.answer_or_log(connection, connection.requests.popleft(), answer)
         if connection.requests:
             self.waiting.put(connection)
         else:
             self.give_back(connection)
+
+    def answer_at_once(self, environ: dict[str, Any]) -> Any:
+        """Return the application for what needs no thread, a refusal or an answer that is ready; None for the rest."""
+        if self.door.refuses(environ, self.waiting.qsize()):
+            return self.wsgi.turn_away
+        if ready := self.find_ready(environ):
+            self.door.needs_no_thread()
+        return ready
 
     def refuse(self, connection: http1.Connection, status: HTTPStatus) -> None:
         """Answer what cannot be read, unless earlier requests of the connection are still to be answered; then end."""

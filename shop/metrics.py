@@ -47,10 +47,15 @@ def _requests() -> Any:
         return _made_requests()
 
 
+@cache
+def _series(method: str, route: str, status: int) -> Any:
+    return _requests().labels(method, route, str(status))
+
+
 def observe(*, method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request."""
     if settings.METRICS_DIR:
-        _requests().labels(method, route, str(status)).observe(seconds)
+        _series(method, route, status).observe(seconds)
 
 
 class _Gauges:

@@ -4,7 +4,7 @@ Public reads leave as ready bytes: one cached representation per canonical query
 Two layers: Redis (shared) and, for a second, the process. A representation is fresh for FRESH_SECONDS and may be served
 for KEPT_SECONDS; in between one caller refreshes it while the others get the old one (no stampede). Together with the
 process's second that keeps API.md's promise that `stock` is at most 5 s stale. `outdate` makes all of them stale at
-once. Without Redis the process layer and PostgreSQL remain.
+once. Without Redis the process layer and PostgreSQL remain. Whole answers are kept for the same second: `shop.ready`.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from shop import admission, connections, jsontext
+from shop import admission, connections, jsontext, ready
 from shop.errors import DependencyUnavailable, Overloaded
 
 log = structlog.get_logger("shop.representations")
@@ -31,11 +31,12 @@ VERSION_KEY = "representations:version"
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A body ready to send, its validator, and extra headers."""
+    """A body ready to send, its validator, and extra headers; `until` this process keeps it (monotonic seconds)."""
 
     body: bytes
     etag: str
     link: str = ""
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class _Stored:
 
 
 Maker = Callable[[], tuple[object, str]]
-_local: OrderedDict[str, tuple[float, Representation]] = OrderedDict()
+_local: OrderedDict[str, Representation] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -61,33 +62,32 @@ def get(key: str, make: Maker) -> Representation:
 
     Raises: what `make` raises, nothing is kept then; Overloaded when it would have to be made and there is no time.
     """
-    found = _from_process(key)
-    if found is None:
-        found = _from_redis(key, make)
-        _keep_in_process(key, found)
-    return found
+    return _from_process(key) or _keep_in_process(key, _from_redis(key, make))
 
 
 def outdate() -> None:
     """Make every stored representation stale at once: an operator changed what customers see."""
     with _lock:
         _local.clear()
+    ready.forget()
     with connections.breaker.guard():
         connections.cached().incr(VERSION_KEY)
         connections.cached().expire(VERSION_KEY, 60)
 
 
 def _from_process(key: str) -> Representation | None:
-    entry = _local.get(key)
-    return entry[1] if entry is not None and entry[0] > time.monotonic() else None
+    found = _local.get(key)
+    return found if found is not None and found.until > time.monotonic() else None
 
 
-def _keep_in_process(key: str, representation: Representation) -> None:
+def _keep_in_process(key: str, representation: Representation) -> Representation:
+    kept = replace(representation, until=time.monotonic() + PROCESS_SECONDS)
     with _lock:
-        _local[key] = (time.monotonic() + PROCESS_SECONDS, representation)
+        _local[key] = kept
         _local.move_to_end(key)
         while len(_local) > PROCESS_ENTRIES:
             _local.popitem(last=False)
+    return kept
 
 
 def _from_redis(key: str, make: Maker) -> Representation:
@@ -156,12 +156,13 @@ def is_known(request: HttpRequest, etag: str) -> bool:
 
 
 def respond(request: HttpRequest, representation: Representation, *, max_age: int) -> HttpResponse:
-    """Return the representation, or 304 when the client has it."""
+    """Return the representation, or 304 when the client has it; `ready_until` says how long it may be given again."""
     if is_known(request, representation.etag):
         response = HttpResponse(status=304)
         del response["Content-Type"]
     else:
         response = HttpResponse(representation.body, content_type="application/json")
+        response.ready_until = representation.until  # type: ignore[attr-defined]  # read by the handler (config.wsgi)
     response["ETag"] = representation.etag
     response["Cache-Control"] = f"public, max-age={max_age}, stale-while-revalidate={int(KEPT_SECONDS)}"
     if representation.link:

@@ -33,7 +33,7 @@ class NarrowDoor:
     def __init__(self) -> None:
         self.waited: list[float] = []
         self.busy: list[float] = []
-        self.looks = 0
+        self.looks = self.ready = 0
 
     def took(self, waited: float) -> None:
         self.waited.append(waited)
@@ -47,6 +47,9 @@ class NarrowDoor:
     def refuses(self, environ: dict[str, Any], queued: int) -> bool:
         return queued > 0 and environ["PATH_INFO"] != "/vital"
 
+    def needs_no_thread(self) -> None:
+        self.ready += 1
+
 
 def turn_away(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/fail":
@@ -58,10 +61,14 @@ def turn_away(environ: dict[str, Any], start_response: Callable[..., Any]) -> It
 def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     if environ["PATH_INFO"] != "/seen":
         return application(environ, start_response)
-    body = f"{max(door.waited):.1f} {max(door.busy):.1f} {door.looks > 0}".encode()
+    body = f"{max(door.waited):.1f} {max(door.busy):.1f} {door.looks > 0} {door.ready}".encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 
 
+def find_ready(environ: dict[str, Any]) -> Any:
+    return application if environ["PATH_INFO"] == "/ready" else None
+
+
 door = NarrowDoor()
-guarded.door, guarded.turn_away = door, turn_away
+guarded.door, guarded.turn_away, guarded.find_ready = door, turn_away, find_ready

@@ -252,6 +252,19 @@ def test_public_reads_are_kept_and_asked_again(
         assert client.get(path, If_None_Match=unknown).status == 200, unknown
 
 
+@pytest.mark.parametrize("path", ["/products?size=3", "/products/top-selling", "/products/{id}", "/coupons?size=3"])
+def test_an_answer_that_is_given_again_differs_in_its_id_alone(
+    client: Client, shelf: dict[str, Any], path: str
+) -> None:
+    asked = [client.get(path.format(id=shelf["ids"][0]), X_Request_Id=f"again-{number}") for number in range(6)]
+    assert [again.headers["X-Request-Id"] for again in asked] == [f"again-{number}" for number in range(6)]
+    changing = ("Date", "X-Request-Id", "ETag", "Content-Length")  # other tests sell and make products meanwhile
+    usual = [sorted(field for field in again.headers.items() if field[0] not in changing) for again in asked]
+    assert usual == [usual[0]] * 6
+    for again in asked:
+        assert int(again.headers["Content-Length"]) == len(again.body) > 0
+
+
 def test_etag_follows_the_content(client: Client, world: World) -> None:
     product_id = world.product(price=10)
     path = f"/products/{product_id}"

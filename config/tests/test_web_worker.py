@@ -284,5 +284,38 @@ def test_the_door_hears_how_long_requests_waited_and_took(narrow: Server) -> Non
     with ExitStack() as stack:
         for peer in hold_both_threads(narrow, stack):
             read_all(peer)
-    waited, busy, has_looked = bodies(narrow.say(LAST % b"/seen"))[0].split()
-    assert (float(waited) > 0.0, float(busy) >= 0.5, has_looked) == (True, True, b"True")
+    waited, busy, has_looked, ready = bodies(narrow.say(LAST % b"/seen"))[0].split()
+    assert (float(waited) > 0.0, float(busy) >= 0.5, has_looked, ready) == (True, True, b"True", b"0")
+
+
+def overtakes_the_slow(server: Server, path: bytes) -> bool:
+    """Have both threads answer slow requests; say whether another request is answered before them."""
+    with ExitStack() as stack:
+        slow, peer = [stack.enter_context(server.connect()) for _ in range(2)], stack.enter_context(server.connect())
+        for one in slow:
+            one.sendall(GET % b"/slow")
+        time.sleep(0.1)
+        peer.sendall(GET % path)
+        first = select.select([*slow, peer], [], [], 10)[0]
+        assert bodies(peer.recv(4_096)) == [path + b"  0"]
+        return first == [peer]
+
+
+def test_an_answer_that_is_ready_waits_for_no_thread(narrow: Server) -> None:
+    assert overtakes_the_slow(narrow, b"/ready")
+    assert bodies(narrow.say(LAST % b"/seen"))[0].split()[3] == b"1"
+
+
+def test_control_what_is_not_ready_waits_for_a_thread(narrow: Server) -> None:
+    assert not overtakes_the_slow(narrow, b"/vital")
+
+
+def test_who_finds_the_queue_full_is_refused_what_is_ready_too(narrow: Server) -> None:
+    with ExitStack() as stack:
+        hold_both_threads(narrow, stack)
+        assert bodies(narrow.say(LAST % b"/ready")) == [b"no"]
+
+
+def test_ready_answers_keep_their_place_among_pipelined_requests(narrow: Server) -> None:
+    said = narrow.say(GET % b"/ready" + GET % b"/slow" + GET % b"/ready" + LAST % b"/ready")
+    assert bodies(said) == [b"/ready  0", b"/slow  0", b"/ready  0", b"/ready  0"]

@@ -66,6 +66,23 @@ def make() -> None:
     PLACE.write_text(str(VENV))
 
 
+def compile_installed() -> None:
+    """
+    Compile what is installed where Python is told to keep no byte code of what it imports.
+
+    Else each process compiles its 1,300 modules anew: 10 MB that it never gives back, and two thirds of its start.
+    """
+    if sys.dont_write_bytecode:
+        packages = VENV.glob("lib/python3*/site-packages")
+        options = ("-q", "-j", "0")
+        subprocess.run(
+            [PYTHON, "-m", "compileall", *options, *packages],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,  # some files are templates, or for other versions of Python
+        )
+
+
 def main(names: list[str]) -> None:
     wanted = [ROOT / name for name in names]
     if all(map(is_installed, wanted)):
@@ -80,6 +97,7 @@ def main(names: list[str]) -> None:
                 sys.stderr.write(f"installing {requirements.name} into .venv\n")
                 subprocess.run([*pip(), *INSTALL, "--requirement", requirements], check=True)
                 stamp(requirements).write_text(digest(requirements))
+        compile_installed()
     sys.stderr.write(f"set up in {time.monotonic() - began:.0f} s\n")
 
 

@@ -65,3 +65,17 @@ def test_python_with_neither_says_so_in_one_line(place: Path, monkeypatch: pytes
     venv.make()
     with pytest.raises(SystemExit, match=r"^\S+ has neither ensurepip nor pip: install python3-venv, or set PYTHON"):
         venv.pip()
+
+
+@pytest.mark.parametrize("keeps_none", [True, False])
+def test_installed_code_is_compiled_where_imports_would_not_keep_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, keeps_none: bool
+) -> None:
+    standard_venv.create(venv.VENV, symlinks=True)
+    packages = next(venv.VENV.glob("lib/python3*/site-packages"))
+    (packages / "sound.py").write_text("ANSWER = 42\n")
+    (packages / "template.py").write_text("{% not python %}\n")
+    monkeypatch.setattr(sys, "dont_write_bytecode", keeps_none)
+    venv.compile_installed()
+    compiled = sorted(path.name.partition(".")[0] for path in packages.glob("__pycache__/*.pyc"))
+    assert compiled == (["sound"] if keeps_none else [])
