@@ -1,5 +1,5 @@
 """
-Calls the WSGI application without a server and prints the CPU microseconds per request of each endpoint as JSON.
+Calls the WSGI application without a server and prints CPU microseconds per request, by round and endpoint, as JSON.
 
 A process of its own with SHOP_PART=web, so that it has the web's settings. Arguments: COUNT ROUNDS; the requests come
 as JSON on stdin, enough for one round to warm up and all others.
@@ -7,7 +7,6 @@ as JSON on stdin, enough for one round to warm up and all others.
 
 import io
 import json
-import statistics
 import sys
 import time
 from typing import Any
@@ -69,13 +68,14 @@ def main() -> None:
     count, rounds = int(sys.argv[1]), int(sys.argv[2])
     work: dict[str, list[Request]] = json.load(sys.stdin)
     work["empty"] = [{"method": "GET", "path": "/empty", "body": None, "token": ""}] * (count * (rounds + 1))
-    found: dict[str, list[float]] = {name: [] for name in work}
-    for number in range(rounds + 1):  # rounds alternate between the endpoints; the first one only warms up
+    found: list[dict[str, float]] = []
+    for number in range(rounds + 1):
+        spent = {}
         for name, requests in work.items():
             handler = empty_application if name == "empty" else application
-            spent = microseconds(handler, requests[number * count : (number + 1) * count])
-            found[name] += [spent] if number else []
-    json.dump({name: statistics.median(values) for name, values in found.items()}, sys.stdout)
+            spent[name] = microseconds(handler, requests[number * count : (number + 1) * count])
+        found.append(spent)
+    json.dump(found[1:], sys.stdout)  # the first round only warms up
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@ What one request costs the web, as a multiple of an empty Django view: called in
 
 In process nothing but the application is measured, so the multiple is larger than what a server sees; on the server the
 CPU time of the web's processes is divided by the requests one client sent them. The budgets are DESIGN.md's ("What each
-request may cost") and hold on the server.
+request may cost") and hold on the server. Endpoints are measured in turns, round after round, and a multiple is the
+median of the rounds' own multiples: a machine may change its speed by half from one minute to the next.
 """
 
 import itertools
 import json
+import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +59,16 @@ class Request:
 
 
 Turns = Mapping[str, Iterator[Request]]
+Spent = Mapping[str, float]
+"""What one round found: endpoint -> CPU microseconds of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where requests are sent: a web's address, and the data directory by which its processes are found."""
+
+    url: str
+    data_dir: Path
 
 
 def turns(users: list[dict[str, object]], products: range, campaign: int) -> Turns:
@@ -91,13 +103,21 @@ def turns(users: list[dict[str, object]], products: range, campaign: int) -> Tur
     }
 
 
-def served(endpoint: str, requests: Iterator[Request], *, url: str, data_dir: Path, count: int) -> float:
-    """Return the CPU microseconds of the web's processes per request. Raises NotMeasured, NoAnswer."""
-    client = Client(url)
+def served(requests: Turns, places: Mapping[str, Place], *, count: int, rounds: int) -> list[Spent]:
+    """Return the CPU microseconds of the web's processes per request, round by round. Raises NotMeasured, NoAnswer."""
+    for name, place in places.items():
+        _ask(name, requests[name], place, max(10, count // 10))  # to warm up
+    found = []
+    for number in range(rounds):
+        order = list(places.items())[:: 1 if number % 2 == 0 else -1]
+        found.append({name: _ask(name, requests[name], place, count) for name, place in order})
+    return found
+
+
+def _ask(endpoint: str, requests: Iterator[Request], place: Place, count: int) -> float:
+    client = Client(place.url)
     try:
-        for request in itertools.islice(requests, max(10, count // 10)):
-            _send(client, endpoint, request)
-        pids = procfs.find_parts(data_dir)["web"]
+        pids = procfs.find_parts(place.data_dir)["web"]
         before = procfs.ran_seconds(pids)
         for request in itertools.islice(requests, count):
             _send(client, endpoint, request)
@@ -112,8 +132,8 @@ def _send(client: Client, endpoint: str, request: Request) -> None:
         raise NotMeasured(f"{request.method} {request.path}: {answer.status} {answer.text[:300]}")
 
 
-def in_process(requests: Turns, *, count: int, rounds: int) -> dict[str, float]:
-    """Return the CPU microseconds per request in a web process of our own that has no server. Raises NotMeasured."""
+def in_process(requests: Turns, *, count: int, rounds: int) -> list[Spent]:
+    """Return the CPU microseconds per request in a web process without a server, round by round. Raises NotMeasured."""
     needed = {name: list(itertools.islice(supply, (rounds + 1) * count)) for name, supply in requests.items()}
     work = {name: [asdict(request) for request in supply] for name, supply in needed.items()}
     with TemporaryDirectory(prefix="in-process-") as directory:
@@ -128,27 +148,35 @@ def in_process(requests: Turns, *, count: int, rounds: int) -> dict[str, float]:
         )
     if done.returncode:
         raise NotMeasured(f"in process: {done.stderr.strip()[-1_000:]}")
-    return dict(json.loads(done.stdout))
+    return list(json.loads(done.stdout))
 
 
-def costs(on_server: Mapping[str, float], in_a_process: Mapping[str, float]) -> list[Cost]:
-    """Return one row per endpoint, the empty view first."""
+def costs(on_server: Sequence[Spent], in_a_process: Sequence[Spent]) -> list[Cost]:
+    """Return one row per endpoint, the empty view first: medians of the rounds."""
     return [
         Cost(
             endpoint=name,
-            in_process_us=round(in_a_process[name], 1),
-            served_us=round(on_server[name], 1),
-            in_process=round(in_a_process[name] / in_a_process["empty"], 2),
-            served=round(on_server[name] / on_server["empty"], 2),
+            in_process_us=round(_median(in_a_process, name), 1),
+            served_us=round(_median(on_server, name), 1),
+            in_process=round(_median_multiple(in_a_process, name), 2),
+            served=round(_median_multiple(on_server, name), 2),
             budget=BUDGETS.get(name),
         )
         for name in ("empty", *BUDGETS)
     ]
 
 
+def _median(rounds: Sequence[Spent], name: str) -> float:
+    return statistics.median(spent[name] for spent in rounds)
+
+
+def _median_multiple(rounds: Sequence[Spent], name: str) -> float:
+    return statistics.median(spent[name] / spent["empty"] for spent in rounds)
+
+
 def needed_users(count: int, rounds: int) -> int:
     """Return how many users have enough claims for both measurements: one each."""
-    return (rounds + 1) * count + count + max(10, count // 10)
+    return (rounds + 1) * count + rounds * count + max(10, count // 10)
 
 
 def read_tokens(supplies: Supplies) -> list[dict[str, object]]:

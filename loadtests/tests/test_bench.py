@@ -194,10 +194,32 @@ def test_growth_compares_the_medians_of_the_rounds() -> None:
 
 def test_costs_are_multiples_of_the_empty_view() -> None:
     spent = dict.fromkeys(("empty", *request_costs.BUDGETS), 100.0)
-    rows = request_costs.costs(spent | {"order": 520.0}, spent | {"order": 900.0})
+    rows = request_costs.costs([spent | {"order": 520.0}], [spent | {"order": 900.0}])
     order = next(row for row in rows if row.endpoint == "order")
     assert (order.served, order.in_process, order.budget) == (5.2, 9.0, 5.0)
     assert (rows[0].endpoint, rows[0].served, rows[0].budget) == ("empty", 1.0, None)
+
+
+def test_a_machine_that_changes_its_speed_between_rounds_changes_no_multiple() -> None:
+    one = dict.fromkeys(("empty", *request_costs.BUDGETS), 100.0) | {"order": 500.0}
+    rounds = [{name: value * speed for name, value in one.items()} for speed in (1.0, 0.5, 2.0)]
+    order = next(row for row in request_costs.costs(rounds, rounds) if row.endpoint == "order")
+    assert (order.served, order.served_us) == (5.0, 500.0)
+
+
+def test_endpoints_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def ask(name: str, _requests: object, _place: object, count: int) -> float:
+        asked.append((name, count))
+        return float(len(asked))
+
+    monkeypatch.setattr(request_costs, "_ask", ask)
+    places = dict.fromkeys(("list", "order"), request_costs.Place("http://127.0.0.1:1", Path()))
+    found = request_costs.served({"list": iter(()), "order": iter(())}, places, count=200, rounds=3)
+    warm_up = [("list", 20), ("order", 20)]
+    assert asked == [*warm_up, *[(name, 200) for name in ("list", "order", "order", "list", "list", "order")]]
+    assert found == [{"list": 3.0, "order": 4.0}, {"order": 5.0, "list": 6.0}, {"list": 7.0, "order": 8.0}]
 
 
 def test_a_command_line_is_what_a_person_types() -> None:

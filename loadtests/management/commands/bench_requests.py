@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from loadtests import scenarios
 from loadtests.bench import request_costs
-from loadtests.bench.request_costs import Cost, Request
+from loadtests.bench.request_costs import Cost, Place, Request
 from loadtests.bench.shops import NotMeasured
 from loadtests.client import NoAnswer
 from loadtests.empty_server import empty_server
@@ -20,7 +20,7 @@ from loadtests.runner import Shop
 from loadtests.supplies import Supplies, supplies
 from shop.commands import CommandFailed, ShopCommand
 
-ROUNDS = 3
+ROUNDS = 5
 
 
 class Command(ShopCommand):
@@ -28,8 +28,8 @@ class Command(ShopCommand):
     examples = "  python manage.py bench_requests\n  python manage.py bench_requests --requests 2000 --json"
 
     def add_options(self, parser: CommandParser) -> None:
-        about = "requests per endpoint and round in process, and in all on the server (default: 500)"
-        parser.add_argument("--requests", type=int, default=500, metavar="N", help=about)
+        about = "requests per endpoint and round (default: 300)"
+        parser.add_argument("--requests", type=int, default=300, metavar="N", help=about)
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def run(self, **options: Any) -> None:
@@ -47,16 +47,13 @@ class Command(ShopCommand):
     def _measure(self, shop: Shop, stock: Supplies, count: int) -> list[Cost]:
         requests = request_costs.turns(request_costs.read_tokens(stock), stock.products, stock.coupons.start)
         in_process = request_costs.in_process(requests, count=count, rounds=ROUNDS)
-        served = {
-            name: request_costs.served(name, supply, url=shop.base_url, data_dir=shop.data_dir, count=count)
-            for name, supply in requests.items()
-        }
         with empty_server() as empty:
+            places = dict.fromkeys(requests, Place(shop.base_url, shop.data_dir))
+            places["empty"] = Place(empty.url, empty.data_dir)
             nothing = iter(lambda: Request(method="GET", path="/empty"), None)
-            served["empty"] = request_costs.served(
-                "empty", nothing, url=empty.url, data_dir=empty.data_dir, count=2 * count
-            )
-        return request_costs.costs(served, in_process)
+            everything = {**requests, "empty": nothing}
+            on_server = request_costs.served(everything, places, count=count, rounds=ROUNDS)
+        return request_costs.costs(on_server, in_process)
 
 
 def as_table(rows: list[Cost]) -> str:
