@@ -107,7 +107,7 @@ def served(requests: Turns, places: Mapping[str, Place], *, count: int, rounds: 
     """Return the CPU microseconds of the web's processes per request, round by round. Raises NotMeasured, NoAnswer."""
     for name, place in places.items():
         _ask(name, requests[name], place, max(10, count // 10))  # to warm up
-    found = []
+    found: list[Spent] = []
     for number in range(rounds):
         order = list(places.items())[:: 1 if number % 2 == 0 else -1]
         found.append({name: _ask(name, requests[name], place, count) for name, place in order})
