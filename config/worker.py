@@ -8,7 +8,6 @@ requests wait for a thread, which gthread does not.
 """
 
 import os
-import queue
 import resource
 import select
 import socket
@@ -25,6 +24,7 @@ from typing import Any, Protocol
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from config import http1
+from config.line import Line
 
 REQUEST_SECONDS = 5.0  # a request may take that long in all (FAULTS.md P12), so reading it may not take longer
 UPLOAD_SECONDS = 30.0
@@ -93,7 +93,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         raise_file_limit(self.cfg.worker_connections + SPARE_FILES)
         self.poll = select.epoll()
         self.connections: dict[int, http1.Connection] = {}
-        self.waiting: queue.SimpleQueue[http1.Connection | None] = queue.SimpleQueue()
+        self.waiting: Line[http1.Connection | None] = Line()
         self.given_back: deque[http1.Connection] = deque()
         self.is_stopping = False
         super().init_process()
@@ -112,7 +112,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             self.listen()
             self.turn_for(LOOK_SECONDS)
             now = time.monotonic()
-            self.door.look(self.waiting.qsize(), now - looked_at)
+            self.door.look(len(self.waiting), now - looked_at)
             looked_at = now
         self.stop()
 
@@ -243,7 +243,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def answer_at_once(self, environ: dict[str, Any]) -> Any:
         """Return the application for what needs no thread, a refusal or an answer that is ready; None for the rest."""
-        if self.door.refuses(environ, self.waiting.qsize()):
+        if self.door.refuses(environ, len(self.waiting)):
             return self.wsgi.turn_away
         if ready := self.find_ready(environ):
             self.door.needs_no_thread()
@@ -320,7 +320,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def answer_requests(self) -> None:
         os.nice(ANSWERING_NICENESS)  # on Linux: this thread alone
-        while (connection := self.waiting.get()) is not None:
+        me = threading.Lock()
+        me.acquire()
+        while (connection := self.waiting.take(me)) is not None:
             request = connection.requests.popleft()
             taken_at = time.monotonic()
             self.door.took(taken_at - request.arrived_at)

@@ -1,12 +1,14 @@
 """A small application for the tests of the web's worker."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 BIG = 8_000_000
+released = threading.Event()  # what requests for /held wait for
 if marker := os.environ.get("SLOW_START"):  # a shop takes its time to load
     time.sleep(2.0 if Path(marker).exists() else 0.0)
 
@@ -19,6 +21,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         path = str(os.getpid())
     if path == "/slow":
         time.sleep(0.5)  # what the tests of a stop need: a request that is being answered when it comes
+    if path == "/held":
+        released.wait(20)
+    if path == "/release":
+        released.set()
     if path == "/parts":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return iter([b"one", b"", b"two"])
@@ -45,7 +51,7 @@ class NarrowDoor:
         self.looks += 1
 
     def refuses(self, environ: dict[str, Any], queued: int) -> bool:
-        return queued > 0 and environ["PATH_INFO"] != "/vital"
+        return queued > 0 and environ["PATH_INFO"] not in ("/vital", "/held", "/release")
 
     def needs_no_thread(self) -> None:
         self.ready += 1
@@ -67,7 +73,7 @@ def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
 
 
 def find_ready(environ: dict[str, Any]) -> Any:
-    return application if environ["PATH_INFO"] == "/ready" else None
+    return application if environ["PATH_INFO"] in ("/ready", "/release") else None
 
 
 door = NarrowDoor()

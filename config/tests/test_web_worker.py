@@ -288,26 +288,28 @@ def test_the_door_hears_how_long_requests_waited_and_took(narrow: Server) -> Non
     assert (float(waited) > 0.0, float(busy) >= 0.5, has_looked, ready) == (True, True, b"True", b"0")
 
 
-def overtakes_the_slow(server: Server, path: bytes) -> bool:
-    """Have both threads answer slow requests; say whether another request is answered before them."""
+def ask_while_threads_are_held(server: Server, path: bytes, *, seconds: float) -> bytes:
+    """Ask while both threads are held; return what is heard within so many seconds, and let the threads go."""
     with ExitStack() as stack:
-        slow, peer = [stack.enter_context(server.connect()) for _ in range(2)], stack.enter_context(server.connect())
-        for one in slow:
-            one.sendall(GET % b"/slow")
-        time.sleep(0.1)
-        peer.sendall(GET % path)
-        first = select.select([*slow, peer], [], [], 10)[0]
-        assert bodies(peer.recv(4_096)) == [path + b"  0"]
-        return first == [peer]
+        held, peer = [stack.enter_context(server.connect()) for _ in range(2)], stack.enter_context(server.connect())
+        for one in held:
+            one.sendall(LAST % b"/held")
+        time.sleep(0.2)
+        peer.sendall(LAST % path)
+        heard = read_all(peer) if select.select([peer], [], [], seconds)[0] else b""
+        assert bodies(server.say(LAST % b"/release")) == [b"/release  0"]
+        assert [bodies(read_all(one)) for one in held] == [[b"/held  0"]] * 2
+        assert bodies(heard or read_all(peer)) == [path + b"  0"]
+        return heard
 
 
 def test_an_answer_that_is_ready_waits_for_no_thread(narrow: Server) -> None:
-    assert overtakes_the_slow(narrow, b"/ready")
-    assert bodies(narrow.say(LAST % b"/seen"))[0].split()[3] == b"1"
+    assert ask_while_threads_are_held(narrow, b"/ready", seconds=10) != b""
+    assert bodies(narrow.say(LAST % b"/seen"))[0].split()[3] == b"2"  # with the one that let the threads go
 
 
 def test_control_what_is_not_ready_waits_for_a_thread(narrow: Server) -> None:
-    assert not overtakes_the_slow(narrow, b"/vital")
+    assert ask_while_threads_are_held(narrow, b"/vital", seconds=0.5) == b""
 
 
 def test_who_finds_the_queue_full_is_refused_what_is_ready_too(narrow: Server) -> None:
