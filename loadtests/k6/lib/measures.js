@@ -29,6 +29,7 @@ export function measures(plan) {
   const unexpected = new Counter('unexpected');
   const late = new Counter('late');
   const charged = new Counter('charged_amount');
+  const customers = new Counter('customers');
   const answeredAfter = new Trend('answered_after', true);
   // One counter per latency class: read each second from outside, they give percentiles over time for a few bytes.
   const classes = [...BOUNDS_MS, 'inf'].map((bound) => new Counter(`latency_le_${bound}`));
@@ -55,5 +56,11 @@ export function measures(plan) {
     inPhase(endpoint, sentAt, ms, kind.outcome);
   }
 
-  return { record, charge: (amount) => charged.add(amount), answered: (ms) => answeredAfter.add(ms) };
+  // k6 counts iterations, which are parties; what was planned are customers.
+  function answered(count, ms) {
+    customers.add(count);
+    answeredAfter.add(ms);
+  }
+
+  return { record, answered, charge: (amount) => charged.add(amount) };
 }
