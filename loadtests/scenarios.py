@@ -121,7 +121,8 @@ def plan_for(scenario: str, overrides: Mapping[str, float], *, like: str = "") -
     Shapes: overrides are named as in scenarios.json; `mix.order` changes one share.
     Raises: BadPlan.
     """
-    own, other = book()["scenarios"][scenario], book()["scenarios"].get(like, {})
+    own, other = book()["scenarios"][scenario], dict(book()["scenarios"].get(like, {}))
+    other.pop("party", None)  # people come together to a rush only, whoever else takes its mix
     chosen = book()["defaults"] | other | own | {name: other[name] for name in ("mix", "objectives") if name in other}
     objectives = book()["objectives"] | chosen.get("objectives", {})
     numbers = {name: value for name, value in chosen.items() if isinstance(value, int | float)}
