@@ -44,7 +44,9 @@ export function measures(plan) {
 
   function record(endpoint, timings, kind, sentAt) {
     const { answers, latency } = asked[endpoint];
-    const ms = timings.blocked + timings.connecting + timings.duration; // as the customer waits: to get a connection, too
+    // As the customer waits, for a connection too: connecting is a part of blocked (ten at once: 3.54 ms, 3.45 of them
+    // connecting), so adding it had made answers of a rush 10.7 s old that was over after 7.4.
+    const ms = timings.blocked + timings.duration;
     answers.add(1, kind.tags);
     latency.add(ms);
     all.add(ms);
