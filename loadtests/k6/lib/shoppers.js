@@ -6,7 +6,7 @@ import exec from 'k6/execution';
 import { randomSeed } from 'k6';
 import { SharedArray } from 'k6/data';
 import { kindOf } from './outcomes.js';
-import { measures } from './measures.js';
+import { measures, waited } from './measures.js';
 
 http.setResponseCallback(null); // outcomes are classed here; k6's own notion of failure would be one more metric
 
@@ -34,27 +34,29 @@ export function shopper(plan) {
   const timeout = plan.timeout_s * 1000;
   if (__VU) randomSeed(plan.seed * 100003 + __VU);
 
-  // A request as http.request and http.batch take it: method, address, body, parameters.
-  function asking(method, path, user, body) {
+  function paramsOf(user, body) {
     const headers = {};
     if (user) headers.Authorization = `Bearer ${user.access}`;
     if (body) headers['Content-Type'] = 'application/json';
     if (body && Math.random() < plan.keyed) headers['Idempotency-Key'] = `k6-${__VU}-${__ITER}-${Date.now()}`;
-    return [method, plan.baseUrl + path, body ? JSON.stringify(body) : null, { headers, timeout }];
+    return { headers, timeout };
   }
 
-  function send(endpoint, request) {
+  function send(endpoint, method, path, user, body) {
     const sentAt = Date.now();
-    return counted(endpoint, http.request(...request), sentAt);
+    const text = body ? JSON.stringify(body) : null;
+    return counted(endpoint, http.request(method, plan.baseUrl + path, text, paramsOf(user, body)), sentAt);
   }
 
-  // All at the same moment, each over a connection of its own; options.batchPerHost lets a whole party through.
-  function sendTogether(endpoint, requests) {
+  // All at the same moment, each with a token of their own; options.batchPerHost lets a whole party through.
+  function sendTogether(endpoint, path, customers, body) {
     const sentAt = Date.now();
+    const text = JSON.stringify(body);
+    const requests = customers.map((user) => ['POST', plan.baseUrl + path, text, paramsOf(user, body)]);
     return http.batch(requests).map((response) => counted(endpoint, response, sentAt));
   }
 
-  // Returns the answer to go on with, null where the customer got nothing.
+  // Returns the answer to go on with, null for a customer who got nothing.
   function counted(endpoint, response, sentAt) {
     const kind = kindOf(endpoint, response, response.status);
     record(endpoint, response.timings, kind, sentAt);
@@ -73,19 +75,11 @@ export function shopper(plan) {
     console.error(`odd ${JSON.stringify({ endpoint, status: response.status, said })}`);
   }
 
-  function claiming(user, couponId) {
-    return asking('POST', '/coupons/issue', user, { coupon_id: couponId });
-  }
-
-  function keep(user, response) {
+  function keep(user, response, askedAt) {
     if (!response) return;
     const issuanceId = Number(ISSUANCE.exec(response.body)[1]);
     if (coupons.length < 5) coupons.push({ user, issuanceId });
-    if (Math.random() < plan.claim_sample) console.log(`claim ${issuanceId} ${Date.now()}`);
-  }
-
-  function ordering(user, items, issuanceId) {
-    return asking('POST', '/orders', user, issuanceId ? { items, issuance_id: issuanceId } : { items });
+    if (Math.random() < plan.claim_sample) console.log(`claim ${issuanceId} ${Math.round(askedAt + waited(response.timings))}`);
   }
 
   function basket() {
@@ -97,34 +91,36 @@ export function shopper(plan) {
   const acts = {
     list() {
       const page = 1 + Math.floor(5 * Math.random() ** 3);
-      send('list', asking('GET', `/products?size=20&page=${page}&sort=${SORTS[below(SORTS.length)]}`));
+      send('list', 'GET', `/products?size=20&page=${page}&sort=${SORTS[below(SORTS.length)]}`);
     },
     top_selling() {
-      send('top_selling', asking('GET', '/products/top-selling'));
+      send('top_selling', 'GET', '/products/top-selling');
     },
     detail() {
-      send('detail', asking('GET', `/products/${popular(plan.productRange)}`));
+      send('detail', 'GET', `/products/${popular(plan.productRange)}`);
     },
     balance() {
       const user = anyone();
-      send('balance', asking('GET', `/balance/${user.user_id}`, user));
+      send('balance', 'GET', `/balance/${user.user_id}`, user);
     },
     charge() {
       const amount = 1000 * (1 + below(50));
-      if (send('charge', asking('POST', '/balance/charge', anyone(), { amount }))) charge(amount);
+      if (send('charge', 'POST', '/balance/charge', anyone(), { amount })) charge(amount);
     },
     coupon() {
       const isHot = plan.couponRange.count === 0 || Math.random() < plan.hot_coupon_share;
       const user = anyone();
       const couponId = isHot ? plan.hotCoupon : plan.couponRange.first + below(plan.couponRange.count);
-      keep(user, send('coupon', claiming(user, couponId)));
+      const askedAt = Date.now();
+      keep(user, send('coupon', 'POST', '/coupons/issue', user, { coupon_id: couponId }), askedAt);
     },
     empty() {
-      send('empty', asking('GET', '/empty')); // what capacity is compared with; only loadtests/empty_view.py answers it
+      send('empty', 'GET', '/empty'); // what capacity is compared with; only loadtests/empty_view.py answers it
     },
     order() {
       const held = Math.random() < plan.coupon_orders ? coupons.pop() : undefined;
-      send('order', ordering(held ? held.user : anyone(), basket(), held && held.issuanceId));
+      const user = held ? held.user : anyone();
+      send('order', 'POST', '/orders', user, Object.assign({ items: basket() }, held && { issuance_id: held.issuanceId }));
     },
   };
 
@@ -150,12 +146,14 @@ export function shopper(plan) {
   // them, half of its CPU during the burst) the shop lacks, so each stands for a party that asks at the same moment.
   function rush() {
     const customers = party();
-    const goods = [{ product_id: plan.productRange.first, quantity: 1 }];
     if (plan.mix.coupon) {
-      const answers = sendTogether('coupon', customers.map((user) => claiming(user, plan.hotCoupon)));
-      answers.forEach((answer, place) => keep(customers[place], answer));
+      const askedAt = Date.now(); // a party goes on with its last answer: each one's moment is told by its own timings
+      const answers = sendTogether('coupon', '/coupons/issue', customers, { coupon_id: plan.hotCoupon });
+      answers.forEach((answer, place) => keep(customers[place], answer, askedAt));
     }
-    if (plan.mix.order) sendTogether('order', customers.map((user) => ordering(user, goods)));
+    if (plan.mix.order) {
+      sendTogether('order', '/orders', customers, { items: [{ product_id: plan.productRange.first, quantity: 1 }] });
+    }
     // Since the doors opened: a late start must not look like a fast answer. One value per party, after its last answer
     // is counted: for the others of the party an upper bound, and only the highest of all is reported.
     answered(customers.length, Date.now() - exec.scenario.startTime);
