@@ -79,7 +79,9 @@ export function shopper(plan) {
     if (!response) return;
     const issuanceId = Number(ISSUANCE.exec(response.body)[1]);
     if (coupons.length < 5) coupons.push({ user, issuanceId });
-    if (Math.random() < plan.claim_sample) console.log(`claim ${issuanceId} ${Math.round(askedAt + waited(response.timings))}`);
+    if (Math.random() >= plan.claim_sample) return;
+    const answeredAt = Math.min(Date.now(), Math.round(askedAt + waited(response.timings, askedAt)));
+    console.log(`claim ${issuanceId} ${answeredAt}`);
   }
 
   function basket() {
