@@ -120,12 +120,16 @@ class K6:
 
 
 def generator_of(plan: Plan, metrics: dict[str, Any], *, log: str, exit_code: int) -> Generator:
-    """Return what k6 itself says about its work; the sampler adds what it saw."""
+    """
+    Return what k6 itself says about its work; the sampler adds what it saw.
+
+    k6 counts iterations; in a rush each is a party, and what was planned are customers.
+    """
     return Generator(
         planned=plan.planned,
-        started=count_of(metrics, "iterations"),
-        dropped=count_of(metrics, "dropped_iterations"),
-        vus_limit=plan.number("vus"),
+        started=count_of(metrics, "customers" if "party" in plan.numbers else "iterations"),
+        dropped=count_of(metrics, "dropped_iterations") * plan.party,
+        vus_limit=plan.virtual_users,
         vus_most=math.floor(metrics.get("vus", {}).get("max", 0)),
         warned="Insufficient VUs" in log,
         exit_code=exit_code,

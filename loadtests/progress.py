@@ -36,7 +36,7 @@ def line_of(plan: Plan, seconds: float, sample: Sample | None) -> str:
     """Return `load 01:23/05:00  748/s of 750  p95 41 ms …`."""
     clock = f"{_clock(min(seconds, plan.seconds))}/{_clock(plan.seconds)}"
     if sample is None or "tps" not in sample.values:
-        return f"{plan.scenario} {clock}  k6 is making its {plan.number('vus'):,} users"
+        return f"{plan.scenario} {clock}  k6 is making its {plan.virtual_users:,} users"
     values = sample.values
     parts = [
         f"{plan.scenario} {clock}",

@@ -73,12 +73,22 @@ class Plan:
         return float(max(1, round(rate * step / steps)))
 
     @property
+    def party(self) -> int:
+        """How many customers of a rush one virtual user stands for."""
+        return int(self.numbers.get("party", 1))
+
+    @property
+    def virtual_users(self) -> int:
+        """How many virtual users k6 makes: of a rush one per party, whatever `vus` says."""
+        return math.ceil(round(self.numbers["rate"]) / self.party) if "party" in self.numbers else self.number("vus")
+
+    @property
     def step_seconds(self) -> float:
         return (self.seconds - self.numbers["ramp_s"]) / self.numbers["steps"]
 
     @property
     def planned(self) -> int:
-        """How many iterations the generator has to start."""
+        """How many requests the generator has to send; of a rush, how many customers."""
         if self.phases:
             return round(sum(self.rate_at(phase.begin) * phase.seconds for phase in self.phases))
         ramp, steps = self.numbers["ramp_s"], self.number("steps")
@@ -111,7 +121,8 @@ def plan_for(scenario: str, overrides: Mapping[str, float], *, like: str = "") -
     Shapes: overrides are named as in scenarios.json; `mix.order` changes one share.
     Raises: BadPlan.
     """
-    own, other = book()["scenarios"][scenario], book()["scenarios"].get(like, {})
+    own, other = book()["scenarios"][scenario], dict(book()["scenarios"].get(like, {}))
+    other.pop("party", None)  # people come together to a rush only, whoever else takes its mix
     chosen = book()["defaults"] | other | own | {name: other[name] for name in ("mix", "objectives") if name in other}
     objectives = book()["objectives"] | chosen.get("objectives", {})
     numbers = {name: value for name, value in chosen.items() if isinstance(value, int | float)}
@@ -156,9 +167,11 @@ def _following(numbers: Mapping[str, float], overrides: Mapping[str, float]) -> 
 
 def _check(numbers: Mapping[str, float]) -> None:
     for name, most in book()["limits"].items():
-        if not 0 < numbers[name] <= most:
+        if name in numbers and not 0 < numbers[name] <= most:
             raise BadPlan(f"{name} {numbers[name]:g}: more than 0 and at most {most:,}")
     if numbers["ramp_s"] >= numbers["duration_s"]:
         raise BadPlan(f"the ramp of {numbers['ramp_s']:g} s does not fit into {numbers['duration_s']:g} s")
+    if numbers.get("party", 1) % 1:
+        raise BadPlan(f"party {numbers['party']:g}: whole people")
     if numbers["steps"] < 1:
         raise BadPlan(f"steps {numbers['steps']:g}: at least 1")

@@ -155,7 +155,7 @@ def rush(setting: Setting) -> Part:
     users, coupons = str(RUSH["users"]), str(RUSH["coupons"])
     numbers = [f"users={users}", f"hot_coupon_quantity={coupons}", "mix.order=0", "contention_share=1"]
     changes = [part for number in numbers for part in ("--set", number)]
-    asked = ("loadtest", "rush", "--rate", users, "--vus", users, *changes)
+    asked = ("loadtest", "rush", "--rate", users, *changes)
     with shops.shop(setting.say) as shop:
         run = report_of(shop, *asked[1:], directory=setting.directory / "rush")
     return Part(name="rush", seconds=0, figures=rush_figures(run, line_of(asked)), wrong=wrong_in(run, "rush"))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from loadtests import bottleneck, capacity, charts, compare, outcomes, scenarios
+from loadtests.generator import generator_of
 from loadtests.results import AuditResult, Probe, Run
 from loadtests.tests.figures import keys, second, sound
 
@@ -69,6 +70,42 @@ def test_capacity_takes_mix_and_supplies_of_another_scenario_and_keeps_its_own_l
     assert plan.numbers["duration_s"] < peak.numbers["duration_s"]
     assert scenarios.plan_for("capacity", {}, like="empty").objectives["stateless"] is True
     assert "stateless" not in scenarios.plan_for("capacity", {}).objectives
+
+
+@pytest.mark.parametrize(
+    ("given", "party", "vus", "planned"),
+    [
+        ({}, 10, 50, 500),
+        ({"rate": 10_000}, 10, 1_000, 10_000),
+        ({"rate": 501, "party": 50}, 50, 11, 501),
+        ({"rate": 10_000, "vus": 70, "party": 1}, 1, 10_000, 10_000),
+    ],
+)
+def test_a_rush_plans_customers_and_makes_a_virtual_user_for_each_party(
+    given: dict[str, float], party: int, vus: int, planned: int
+) -> None:
+    plan = scenarios.plan_for("rush", given)
+    assert (plan.party, plan.virtual_users, plan.planned) == (party, vus, planned)
+
+
+def test_what_k6_counts_of_a_rush_are_parties_and_the_report_has_customers() -> None:
+    plan = scenarios.plan_for("rush", {"rate": 25})
+    metrics = {"iterations": {"count": 2}, "customers": {"count": 15}, "dropped_iterations": {"count": 1}}
+    made = generator_of(plan, metrics, log="", exit_code=0)
+    assert (made.planned, made.started, made.dropped, made.vus_limit) == (25, 15, 10, 3)
+
+
+def test_outside_a_rush_everybody_comes_alone() -> None:
+    for plan in (scenarios.plan_for("load", {}), scenarios.plan_for("capacity", {}, like="rush")):
+        assert (plan.party, plan.virtual_users) == (1, plan.number("vus"))
+        made = generator_of(plan, {"iterations": {"count": 7}}, log="", exit_code=0)
+        assert (made.started, made.vus_limit) == (7, plan.number("vus"))
+
+
+@pytest.mark.parametrize("party", [0, 2.5, 101])
+def test_a_party_is_one_to_a_hundred_whole_people(party: float) -> None:
+    with pytest.raises(scenarios.BadPlan, match="party"):
+        scenarios.plan_for("rush", {"party": party})
 
 
 @pytest.mark.parametrize(

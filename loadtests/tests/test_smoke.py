@@ -62,6 +62,22 @@ def test_a_directory_may_be_used_again_and_earlier_claims_are_not_timed(smoke: t
     assert "left by another run" not in (smoke[0] / "k6.log").read_text()
 
 
+def test_a_rush_in_parties_sends_everyone_once(running_shop: RunningShop, tmp_path: Path) -> None:
+    """Twenty-five in parties of ten want twenty-five coupons: all get one only if each has a token of its own."""
+    numbers = ("users=25", "party=10", "hot_coupon_quantity=25", "stock=25", "settle_within_s=60")
+    changes = [f"--set={number}" for number in numbers]
+    done = running_shop.manage("loadtest", "rush", "--rate", "25", *changes, *PATIENT, "--report", str(tmp_path))
+    run = results.read(tmp_path)
+    assert run.endpoint("coupon").statuses == run.endpoint("order").statuses == {"202": 25}, done.stdout + done.stderr
+    assert (run.coupons.results, run.orders.results) == ({"issued": 25}, {"paid": 25})
+    made = run.generator
+    assert (made.planned, made.started, made.dropped, made.vus_limit) == (25, 25, 0, 3)
+    assert {line.state for line in run.lines} == {"agrees"}
+    assert run.answered_within_s is not None
+    assert run.overall.max is not None
+    assert run.answered_within_s * 1000 + 10 >= run.overall.max  # given in hundredths of a second
+
+
 def test_a_shop_elsewhere_is_refused(running_shop: RunningShop) -> None:
     done = running_shop.manage("loadtest", "smoke", "--url", "http://192.0.2.1:8000")
     assert (done.returncode, done.stdout) == (5, "")

@@ -14,9 +14,10 @@ function arrivals(plan) {
   return { executor: 'ramping-arrival-rate', startRate, stages, preAllocatedVUs: plan.vus, maxVUs: plan.vus };
 }
 
-// `rate` people at once, each of them once: whoever a busy generator cannot start in time still comes, late.
+// `rate` people at once, in parties, each of them once: whoever a busy generator cannot start in time still comes, late.
 function burst(plan) {
-  return { executor: 'per-vu-iterations', vus: Math.round(plan.rate), iterations: 1, maxDuration: `${plan.timeout_s * 3}s` };
+  const vus = Math.ceil(Math.round(plan.rate) / plan.party);
+  return { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: `${plan.timeout_s * 3}s` };
 }
 
 function summaryOf(plan) {
@@ -30,6 +31,8 @@ function summaryOf(plan) {
 
 function optionsOf(name, plan, executor) {
   return {
+    batch: plan.party || 1, // usually 20 at once and 6 to one host: the rest of a party would wait for the first
+    batchPerHost: plan.party || 1,
     scenarios: { [name]: Object.assign(executor, { gracefulStop: `${plan.timeout_s + 5}s` }) },
     thresholds: thresholdsFor(plan),
     summaryTrendStats: STATISTICS,
