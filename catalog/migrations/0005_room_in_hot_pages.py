@@ -10,6 +10,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            'ALTER TABLE catalog_stock SET (fillfactor = 50)', 'ALTER TABLE catalog_stock RESET (fillfactor)'
-        ),
+            f'ALTER TABLE {table} SET (fillfactor = 50)', f'ALTER TABLE {table} RESET (fillfactor)'
+        )
+        for table in ('catalog_stock', 'catalog_dailysales')
     ]
