@@ -36,7 +36,7 @@ class Command(ShopCommand):
             "--batch-size", type=int, default=settings.BATCH_SIZE, help=f"default: {settings.BATCH_SIZE}"
         )
         parser.add_argument("--processes", type=int, default=1, help="processes of the worker (default: 1)")
-        parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (default: 5)")
+        parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (default: 3)")
         parser.add_argument("--trickle", type=float, metavar="RATE", help="orders a second instead of a backlog")
         parser.add_argument("--seconds", type=float, default=20.0, help="how long they come (default: 20)")
         parser.add_argument("--json", action="store_true", help="print one JSON document")
