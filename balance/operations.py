@@ -26,17 +26,18 @@ class Charged:
 
 
 class LockedWallet(NamedTuple):
-    """A wallet row this transaction has locked."""
+    """A wallet row this transaction has locked, and where it lies (Note [Places of locked rows])."""
 
     account_id: int
     balance: int
+    place: str
 
 
 class Movement(NamedTuple):
-    """One transfer between a wallet and the house for an order; `balance_after` is the wallet's."""
+    """One transfer between a locked wallet and the house for an order; `balance_after` is the wallet's."""
 
     order_id: int
-    account_id: int
+    wallet: LockedWallet
     amount: int
     balance_after: int
 
@@ -103,12 +104,12 @@ def lock_wallets(user_ids: Iterable[int]) -> dict[int, LockedWallet]:
     """Lock the wallets of these users, in key order. Transaction: requires one.  Locks: Wallet by id."""
     rows = db.rows(
         """
-        SELECT user_id, account_id, balance FROM balance_wallet
+        SELECT user_id, account_id, balance, ctid FROM balance_wallet
         WHERE user_id = ANY(%s::bigint[]) ORDER BY account_id FOR NO KEY UPDATE
         """,
         [db.array(set(user_ids))],
     )
-    return {user_id: LockedWallet(account_id, balance) for user_id, account_id, balance in rows}
+    return {user_id: LockedWallet(*wallet) for user_id, *wallet in rows}
 
 
 @db.transaction_required
@@ -116,8 +117,9 @@ def record_payments(payments: Sequence[Movement], *, now: datetime) -> None:
     """
     Record payments of orders from locked wallets to house revenue, in the order given.
 
-    Transaction: requires one, which has locked the wallets.
+    Transaction: requires one, which has locked the wallets and not changed them yet.
     Repeats: refused by `transfer_once_per_effect`.
+    Raises: RuntimeError when a wallet is not where it was locked.
     """
     _record("payment", payments, now=now)
 
@@ -151,23 +153,35 @@ def _record(kind: str, movements: Sequence[Movement], *, now: datetime) -> None:
             "house": HOUSE_REVENUE_ID,
             "now": now,
             "orders": db.array(movement.order_id for movement in movements),
-            "accounts": db.array(movement.account_id for movement in movements),
+            "accounts": db.array(movement.wallet.account_id for movement in movements),
             "amounts": db.array(movement.amount for movement in movements),
             "balances": db.array(movement.balance_after for movement in movements),
         },
     )
-    _set_balances({movement.account_id: movement.balance_after for movement in movements}, now=now)
+    _set_balances({movement.wallet: movement.balance_after for movement in movements}, now=now)
 
 
-def _set_balances(balances: Mapping[int, int], *, now: datetime) -> None:
-    db.rows(
+def _set_balances(balances: Mapping[LockedWallet, int], *, now: datetime) -> None:
+    """Set locked wallets, each where it lies. Raises RuntimeError when one is not there."""
+    ((found,),) = db.rows(
         """
-        UPDATE balance_wallet SET balance = given.balance, updated_at = %(now)s
-        FROM unnest(%(accounts)s::bigint[], %(balances)s::bigint[]) AS given (account_id, balance)
-        WHERE balance_wallet.account_id = given.account_id
+        WITH changed AS (
+            UPDATE balance_wallet SET balance = given.balance, updated_at = %(now)s
+            FROM unnest(%(places)s::tid[], %(accounts)s::bigint[], %(balances)s::bigint[])
+                 AS given (place, account_id, balance)
+            WHERE balance_wallet.ctid = given.place AND balance_wallet.account_id = given.account_id
+            RETURNING 1
+        )
+        SELECT count(*) FROM changed
         """,
-        {"accounts": db.array(balances), "balances": db.array(balances.values()), "now": now},
+        {
+            "places": db.places(wallet.place for wallet in balances),
+            "accounts": db.array(wallet.account_id for wallet in balances),
+            "balances": db.array(balances.values()),
+            "now": now,
+        },
     )
+    db.require_places(found, len(balances), "balance_wallet")
 
 
 @db.transaction_required
@@ -186,7 +200,7 @@ def adjust(*, user_id: int, amount: int, reason: str, now: datetime) -> int:
     if balance < 0:
         raise InsufficientBalance
     debit, credit = (HOUSE_CASH_ID, wallet.account_id) if amount > 0 else (wallet.account_id, HOUSE_CASH_ID)
-    _set_balances({wallet.account_id: balance}, now=now)
+    _set_balances({wallet: balance}, now=now)
     found = db.rows(
         """
         INSERT INTO balance_transfer (kind, reference, debit_account_id, credit_account_id, amount, balance_after,

@@ -1,11 +1,11 @@
 """Changes of stock and sales. Each requires a transaction; the flow that calls opens it."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 from catalog.errors import ProductNotFound
-from catalog.models import Stock
 from shop import db
 
 
@@ -17,6 +17,13 @@ class Taking(NamedTuple):
     quantity: int
 
 
+class LockedStock(NamedTuple):
+    """The pieces in a stock row this transaction has locked, and where it lies (Note [Places of locked rows])."""
+
+    available: int
+    place: str
+
+
 class Sale(NamedTuple):
     """Pieces of one product that one order sold. `revenue` in minor units."""
 
@@ -26,16 +33,16 @@ class Sale(NamedTuple):
 
 
 @db.transaction_required
-def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
+def lock_stock(product_ids: Iterable[int]) -> dict[int, LockedStock]:
     """
-    Lock the stock of these products, in key order, and return the pieces available of those still on offer.
+    Lock the stock of these products, in key order, and return the rows of those still on offer by product.
 
     Transaction: requires one.  Locks: Stock by id.
     """
     # Looked up among the few hidden ones: reading each product took 25 µs in a shop of a million, buffers cold.
     rows = db.rows(
         """
-        SELECT product_id, available FROM catalog_stock
+        SELECT product_id, available, ctid FROM catalog_stock
         WHERE product_id = ANY(%(ids)s::bigint[]) AND product_id <> ALL (ARRAY(
             SELECT id FROM catalog_product WHERE is_hidden AND id = ANY(%(ids)s::bigint[])
         ))
@@ -43,49 +50,58 @@ def lock_stock(product_ids: Iterable[int]) -> dict[int, int]:
         """,
         {"ids": db.array(set(product_ids))},
     )
-    return dict(rows)
+    return {product_id: LockedStock(available, place) for product_id, available, place in rows}
 
 
 @db.transaction_required
-def take_stock(takings: Sequence[Taking], *, now: datetime) -> None:
+def take_stock(takings: Sequence[Taking], stock: Mapping[int, LockedStock], *, now: datetime) -> None:
     """
     Reserve pieces for orders.
 
+    Shapes: stock holds the locked row of each product, which this transaction has not changed yet.
     Transaction: requires one, which has locked the stock rows and decided that they suffice.
     Repeats: refused by `movement_once_per_effect`.
+    Raises: RuntimeError when a row is not where it was locked.
     """
-    _move("reserve", -1, takings, now=now)
+    _move("reserve", -1, takings, stock, now=now)
 
 
 @db.transaction_required
 def give_stock_back(takings: Sequence[Taking], *, now: datetime) -> None:
     """Release what orders had reserved; else like `take_stock`. Transaction: requires one.  Locks: Stock by id."""
-    # Not lock_stock: what is given back needs no decision, but the rows are still locked in key order.
-    list(
-        Stock.objects.filter(product__any={taking.product_id for taking in takings})
-        .order_by("pk")
-        .select_for_update(no_key=True)
-        .values_list("pk")
+    # Not lock_stock: what is given back needs no decision and may be hidden, but rows are still locked in key order.
+    rows = db.rows(
+        """
+        SELECT product_id, available, ctid FROM catalog_stock
+        WHERE product_id = ANY(%s::bigint[]) ORDER BY product_id FOR NO KEY UPDATE
+        """,
+        [db.array({taking.product_id for taking in takings})],
     )
-    _move("release", 1, takings, now=now)
+    stock = {product_id: LockedStock(available, place) for product_id, available, place in rows}
+    _move("release", 1, takings, stock, now=now)
 
 
-def _move(kind: str, sign: int, takings: Sequence[Taking], *, now: datetime) -> None:
+def _move(kind: str, sign: int, takings: Sequence[Taking], stock: Mapping[int, LockedStock], *, now: datetime) -> None:
     """Write one movement per taking and the sum of them into each stock row, in one statement."""
     if not takings:
         return
-    db.rows(
+    totals: Counter[int] = Counter()
+    for taking in takings:
+        totals[taking.product_id] += sign * taking.quantity
+    ((found,),) = db.rows(
         """
-        WITH given AS (
-            SELECT * FROM unnest(%(orders)s::bigint[], %(products)s::bigint[], %(deltas)s::bigint[])
-                          AS given (order_id, product_id, delta)
-        ), moved AS (
+        WITH moved AS (
             INSERT INTO catalog_stockmovement (product_id, kind, delta, order_id, reason, created_at)
-            SELECT product_id, %(kind)s, delta, order_id, '', %(now)s FROM given
+            SELECT product_id, %(kind)s, delta, order_id, '', %(now)s
+            FROM unnest(%(orders)s::bigint[], %(products)s::bigint[], %(deltas)s::bigint[])
+                 AS given (order_id, product_id, delta)
+        ), changed AS (
+            UPDATE catalog_stock SET available = available + total.delta
+            FROM unnest(%(places)s::tid[], %(ids)s::bigint[], %(totals)s::bigint[]) AS total (place, product_id, delta)
+            WHERE catalog_stock.ctid = total.place AND catalog_stock.product_id = total.product_id
+            RETURNING 1
         )
-        UPDATE catalog_stock SET available = available + total.delta
-        FROM (SELECT product_id, sum(delta) AS delta FROM given GROUP BY product_id) AS total
-        WHERE catalog_stock.product_id = total.product_id
+        SELECT count(*) FROM changed
         """,
         {
             "kind": kind,
@@ -93,8 +109,12 @@ def _move(kind: str, sign: int, takings: Sequence[Taking], *, now: datetime) -> 
             "orders": db.array(taking.order_id for taking in takings),
             "products": db.array(taking.product_id for taking in takings),
             "deltas": db.array(sign * taking.quantity for taking in takings),
+            "places": db.places(stock[product_id].place for product_id in totals),
+            "ids": db.array(totals),
+            "totals": db.array(totals.values()),
         },
     )
+    db.require_places(found, len(totals), "catalog_stock")
 
 
 @db.transaction_required

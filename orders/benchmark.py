@@ -6,8 +6,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -94,19 +94,29 @@ def scratch_database() -> Iterator[None]:
 
 
 @contextmanager
-def copy_of_database() -> Iterator[None]:
-    """Work on a copy of the database: a backlog is accepted once and settled once per round."""
+def copy_of_database(suffix: str) -> Iterator[str]:
+    """Keep a copy of the present database until the block ends; yield its name, which `inside` takes."""
     name = connection.settings_dict["NAME"]
-    copy = f"{name}_copy"
+    copy = f"{name}_{suffix}"
     connection.close()  # a template must have no visitors
     _without_database(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
-    connection.settings_dict["NAME"] = copy
+    try:
+        yield copy
+    finally:
+        _without_database(f'DROP DATABASE "{copy}" WITH (FORCE)')
+
+
+@contextmanager
+def inside(database: str) -> Iterator[None]:
+    """Work on another database of this server until the block ends."""
+    name = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = database
     try:
         yield
     finally:
         connection.close()
         connection.settings_dict["NAME"] = name
-        _without_database(f'DROP DATABASE "{copy}" WITH (FORCE)')
 
 
 def _without_database(statement: str) -> None:
@@ -169,12 +179,16 @@ def _wait(is_reached: Callable[[], bool], seconds: float) -> None:
 # --- customers ------------------------------------------------------------------------------------------------------
 
 
-class Customers:
-    """Users and products that no backlog exhausts, and orders through the flow that serves `POST /orders`."""
+def fill(products: int) -> None:
+    """Add users and products that no backlog exhausts."""
+    wish = seeding.Wish(counts={"users": USERS, "products": products}, options={"balance": RICH, "stock": RICH})
+    seeding.seed(wish=wish, now=timezone.now(), progress=lambda *_: None)
 
-    def __init__(self, *, products: int, is_hot: bool) -> None:
-        wish = seeding.Wish(counts={"users": USERS, "products": products}, options={"balance": RICH, "stock": RICH})
-        seeding.seed(wish=wish, now=timezone.now(), progress=lambda *_: None)
+
+class Customers:
+    """Everybody there is, and their orders through the flow that serves `POST /orders`."""
+
+    def __init__(self, *, is_hot: bool) -> None:
         self._choose = random.Random(1)  # noqa: S311 - the same orders every time
         self._user_ids = [row[0] for row in db.rows("SELECT id FROM shop_user ORDER BY id")]
         product_ids = [row[0] for row in db.rows("SELECT id FROM catalog_product ORDER BY id")]
@@ -199,20 +213,46 @@ class Customers:
 # --- a backlog ------------------------------------------------------------------------------------------------------
 
 
-def settle(load: Load, *, rounds: int, report: Report) -> Settled:
-    """Accept a backlog and let one worker settle it, once per round. Raises TimeoutError, RuntimeError."""
-    with scratch_redis(), scratch_database():
-        customers = Customers(products=load.products, is_hot=load.is_hot)
-        began = time.perf_counter()
-        for _ in range(load.orders):
-            customers.order()
-        report(f"accepted {load.orders:,} orders in {time.perf_counter() - began:.1f} s")
-        db.rows("VACUUM ANALYZE")
-        return Settled(load, [_settle_once(load) for _ in range(rounds)])
+def settle(loads: Sequence[Load], *, rounds: int, report: Report) -> list[Settled]:
+    """
+    Accept a backlog for each load and let one worker settle a copy of it, once per round; the loads take turns.
+
+    Shapes: loads differ in what is ordered, not in the number of products; as many results, in the same order.
+    Raises: TimeoutError, RuntimeError.
+    """
+    seconds: list[list[float]] = [[] for _ in loads]
+    with scratch_redis(), scratch_database(), ExitStack() as kept:
+        fill(loads[0].products)
+        backlogs = [kept.enter_context(_backlog(number, load, report)) for number, load in enumerate(loads)]
+        for number in range(rounds):
+            for place in turns(len(loads), number):
+                with inside(backlogs[place]):
+                    seconds[place].append(_settle_once(loads[place]))
+    return [Settled(load, taken) for load, taken in zip(loads, seconds, strict=True)]
+
+
+def turns(count: int, number: int) -> list[int]:
+    """Return who comes when in a round: there and back, for a machine that slows down steadily favours the first."""
+    return list(range(count)) if number % 2 == 0 else list(reversed(range(count)))
+
+
+@contextmanager
+def _backlog(number: int, load: Load, report: Report) -> Iterator[str]:
+    """Accept the orders of a load in a database of its own; yield its name."""
+    with copy_of_database(f"backlog_{number}") as name:
+        with inside(name):
+            customers = Customers(is_hot=load.is_hot)
+            began = time.perf_counter()
+            for _ in range(load.orders):
+                customers.order()
+            report(f"accepted {load.orders:,} orders in {time.perf_counter() - began:.1f} s")
+            db.rows("VACUUM ANALYZE")
+        yield name
 
 
 def _settle_once(load: Load) -> float:
-    with copy_of_database():
+    """Settle a copy of the present database's backlog: it is accepted once and settled once per round."""
+    with copy_of_database("round") as name, inside(name):
         current_app.control.purge()  # wake-ups of the acceptance: the worker would begin before the clock does
         with one_worker(batch_size=load.batch_size, processes=load.processes):
             _warm_up()
@@ -253,7 +293,8 @@ def _check_all_paid() -> None:
 def trickle(rate: float, *, seconds: float, load: Load) -> Trickled:
     """Let orders come at an even rate and measure what one worker needs for them. Raises TimeoutError, RuntimeError."""
     with scratch_redis(), scratch_database():
-        customers = Customers(products=load.products, is_hot=load.is_hot)
+        fill(load.products)
+        customers = Customers(is_hot=load.is_hot)
         with one_worker(batch_size=load.batch_size, processes=load.processes) as pid:
             customers.order_at(rate, seconds=WARM_UP_SECONDS)
             _wait(_is_settled, SETTLE_SECONDS)

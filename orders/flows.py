@@ -109,9 +109,10 @@ def reserve_stock(*, claim: pipeline.Claim, now: datetime) -> None:
     """
     with db.transaction(RESERVE_STOCK, claim.taken):
         orders = operations.with_lines(operations.claim_orders(RESERVE_STOCK, Status.PENDING, claim))
-        available = catalog.lock_stock(line.product_id for order in orders for line in order.lines)
+        stock = catalog.lock_stock(line.product_id for order in orders for line in order.lines)
+        available = {product_id: row.available for product_id, row in stock.items()}
         decision = allocation.allocate_stock(orders, available)
-        catalog.take_stock(_takings(decision.granted), now=now)
+        catalog.take_stock(_takings(decision.granted), stock, now=now)
         queuing = queries.users_at_redemption(order.user_id for order in decision.granted)
         plain, to_redeem = allocation.split_by_coupon(decision.granted, queuing)
         operations.advance(operations.ids_of(to_redeem), to=Status.STOCK_RESERVED, now=now)
@@ -204,7 +205,7 @@ def _payments(
 ) -> list[Movement]:
     """Return a movement per order that costs something, in acceptance order."""
     return [
-        Movement(order.order_id, wallets[order.user_id].account_id, order.total, after[order.order_id])
+        Movement(order.order_id, wallets[order.user_id], order.total, after[order.order_id])
         for order in orders
         if order.total > 0
     ]
@@ -266,7 +267,7 @@ def _give_everything_back(claimed: Claimed, *, now: datetime) -> None:
     (order,) = operations.with_lines([claimed])
     if order.total > 0:  # who owes nothing may have no wallet
         wallet = balance.lock_wallets([order.user_id])[order.user_id]
-        refund = Movement(order.order_id, wallet.account_id, order.total, wallet.balance + order.total)
+        refund = Movement(order.order_id, wallet, order.total, wallet.balance + order.total)
         balance.record_refunds([refund], now=now)
     coupons.give_back(_uses([order]), now=now)
     catalog.give_stock_back(_takings([order]), now=now)

@@ -10,6 +10,13 @@ Every transaction takes its row locks in this order, rows of one table by primar
     idempotency key -> (stage lock) -> order -> wallet -> issuance -> campaign -> stock -> daily sales
 Two transactions that follow it cannot wait for each other in a circle. `shop.testing` records the locks of every test
 and fails on a pair against it.
+
+Note [Places of locked rows]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+Where a stage locks rows by the hundred, the lock also returns where each row lies (its ctid), and the change joins on
+that: in a large shop searching the index a second time costs a tenth of an order (docs/decisions/0018). While the row
+is locked FOR NO KEY UPDATE nobody else can move it; its own transaction does with its first change, so a place serves
+one change of the row. The change counts what it found: a place that was not locked, or served already, raises.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -119,6 +126,17 @@ def clock() -> datetime:
 def array(numbers: Iterable[int]) -> str:
     """Return a parameter for `%s::bigint[]`: psycopg takes ten times as long over a list of integers."""
     return f"{{{','.join(map(str, numbers))}}}"
+
+
+def places(found: Iterable[str]) -> str:
+    """Return a parameter for `%s::tid[]`; see Note [Places of locked rows]."""
+    return '{"' + '","'.join(found) + '"}'
+
+
+def require_places(found: int, wanted: int, table: str) -> None:
+    """Raise RuntimeError unless a change found every row where it was locked; see Note [Places of locked rows]."""
+    if found != wanted:
+        raise RuntimeError(f"{wanted - found} of {wanted} rows of {table} are not where they were locked")
 
 
 def advisory_key(name: str) -> int:

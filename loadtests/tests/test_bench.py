@@ -174,10 +174,10 @@ def test_capacity_is_a_share_of_the_empty_views() -> None:
     assert len(parts.capacity_figures(found, "empty", "granian", ASKED)) == 1
 
 
-@pytest.mark.parametrize(("hot", "met"), [(7_200.0, True), (7_199.0, False)])
-def test_a_hot_product_is_held_against_the_uniform_rate(hot: float, met: bool) -> None:
-    rates = {"one by one": 70.0, "uniform": 8_000.0, "one hot product": hot}
-    assert [row.met for row in parts.settle_figures(rates, ASKED)] == [None, True, None, met]
+@pytest.mark.parametrize(("share", "met"), [(0.9, True), (0.899, False)])
+def test_a_hot_product_is_held_against_the_uniform_rate_of_its_own_rounds(share: float, met: bool) -> None:
+    rates = {"one by one": 70.0, "uniform": 8_000.0, "one hot product": 7_100.0}
+    assert [row.met for row in parts.settle_figures(rates, share, ASKED)] == [None, True, None, met]
 
 
 def test_growth_compares_the_medians_of_the_rounds() -> None:
