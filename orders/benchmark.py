@@ -130,10 +130,17 @@ def scratch_redis() -> Iterator[None]:
     shop_url = settings.BROKER_URL
     _use_broker(settings.SCRATCH_REDIS_URL)
     try:
-        connections.flags().delete(health.HEARTBEAT_KEY, *(f"wake:{name}" for name in STAGES))
+        connections.flags().delete(health.HEARTBEAT_KEY)
+        _forget_wakeups()
         yield
     finally:
         _use_broker(shop_url)
+
+
+def _forget_wakeups() -> None:
+    """Drop the messages of the acceptance, with which the worker would begin before the clock does, and their flags."""
+    current_app.control.purge()
+    connections.flags().delete(*(f"wake:{name}" for name in STAGES))  # one that says "called" would swallow the start
 
 
 def _use_broker(url: str) -> None:
@@ -253,7 +260,7 @@ def _backlog(number: int, load: Load, report: Report) -> Iterator[str]:
 def _settle_once(load: Load) -> float:
     """Settle a copy of the present database's backlog: it is accepted once and settled once per round."""
     with copy_of_database("round") as name, inside(name):
-        current_app.control.purge()  # wake-ups of the acceptance: the worker would begin before the clock does
+        _forget_wakeups()
         with one_worker(batch_size=load.batch_size, processes=load.processes):
             _warm_up()
             _check_none_begun(load.orders)
