@@ -130,10 +130,19 @@ def scratch_redis() -> Iterator[None]:
     shop_url = settings.BROKER_URL
     _use_broker(settings.SCRATCH_REDIS_URL)
     try:
-        connections.flags().delete(health.HEARTBEAT_KEY, *(f"wake:{name}" for name in STAGES))
+        _forget_wakeups()
         yield
     finally:
         _use_broker(shop_url)
+
+
+def _forget_wakeups() -> None:
+    """
+    Take back the wake-ups of the acceptance: their messages, which would start a worker before the clock does, and
+    their flags, which last two seconds and would swallow the wake-up that starts it (Note [The flag of a stage]).
+    """
+    current_app.control.purge()
+    connections.flags().delete(*(f"wake:{name}" for name in STAGES))
 
 
 def _use_broker(url: str) -> None:
@@ -159,6 +168,7 @@ def one_worker(*, batch_size: int, processes: int) -> Iterator[int]:
     }
     options = [f"--concurrency={processes}", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [sys.executable, "-m", "celery", "--app=config", "--quiet", "--skip-checks", "worker", *options]
+    connections.flags().delete(health.HEARTBEAT_KEY)  # the last round's worker left one
     worker = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
     try:
         _wait(lambda: bool(connections.flags().exists(health.HEARTBEAT_KEY)), START_SECONDS)
@@ -253,7 +263,7 @@ def _backlog(number: int, load: Load, report: Report) -> Iterator[str]:
 def _settle_once(load: Load) -> float:
     """Settle a copy of the present database's backlog: it is accepted once and settled once per round."""
     with copy_of_database("round") as name, inside(name):
-        current_app.control.purge()  # wake-ups of the acceptance: the worker would begin before the clock does
+        _forget_wakeups()
         with one_worker(batch_size=load.batch_size, processes=load.processes):
             _warm_up()
             _check_none_begun(load.orders)
