@@ -130,7 +130,6 @@ def scratch_redis() -> Iterator[None]:
     shop_url = settings.BROKER_URL
     _use_broker(settings.SCRATCH_REDIS_URL)
     try:
-        connections.flags().delete(health.HEARTBEAT_KEY)
         _forget_wakeups()
         yield
     finally:
@@ -138,9 +137,12 @@ def scratch_redis() -> Iterator[None]:
 
 
 def _forget_wakeups() -> None:
-    """Drop the messages of the acceptance, with which the worker would begin before the clock does, and their flags."""
+    """
+    Take back the wake-ups of the acceptance: their messages, which would start a worker before the clock does, and
+    their flags, which last two seconds and would swallow the wake-up that starts it (Note [The flag of a stage]).
+    """
     current_app.control.purge()
-    connections.flags().delete(*(f"wake:{name}" for name in STAGES))  # one that says "called" would swallow the start
+    connections.flags().delete(*(f"wake:{name}" for name in STAGES))
 
 
 def _use_broker(url: str) -> None:
@@ -166,6 +168,7 @@ def one_worker(*, batch_size: int, processes: int) -> Iterator[int]:
     }
     options = [f"--concurrency={processes}", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [sys.executable, "-m", "celery", "--app=config", "--quiet", "--skip-checks", "worker", *options]
+    connections.flags().delete(health.HEARTBEAT_KEY)  # the last round's worker left one
     worker = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
     try:
         _wait(lambda: bool(connections.flags().exists(health.HEARTBEAT_KEY)), START_SECONDS)
