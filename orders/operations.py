@@ -44,10 +44,10 @@ def insert_order(
             "issuance": issuance_id,
             "request": request_id,
             "now": now,
-            "products": [line.product_id for line in lines],
+            "products": db.array(line.product_id for line in lines),
             "names": [line.name for line in lines],
-            "prices": [line.unit_price for line in lines],
-            "quantities": [line.quantity for line in lines],
+            "prices": db.array(line.unit_price for line in lines),
+            "quantities": db.array(line.quantity for line in lines),
         },
     )
     return int(found[0][0])
