@@ -70,7 +70,8 @@ def compile_installed() -> None:
     """
     Compile what is installed where Python is told to keep no byte code of what it imports.
 
-    Else each process compiles its 1,300 modules anew: some 10 MB that it never gives back, and more than half of its imports' time.
+    Else each process compiles its 1,300 modules anew: some 10 MB that it never gives back, and more than half of the
+    time its imports take.
     """
     if sys.dont_write_bytecode:
         packages = VENV.glob("lib/python3*/site-packages")
