@@ -122,14 +122,29 @@ def is_zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def has_let_go(pid: int) -> bool:
+    """Tell whether the process holds no socket and no memory any more: it is gone, or a zombie without threads."""
+    try:
+        return os.listdir(f"/proc/{pid}/task") == [str(pid)] and is_zombie(pid)
+    except OSError:
+        return True
+
+
 def end_all(find: Callable[[], list[int]], *signals: tuple[signal.Signals, float]) -> bool:
-    """Send each signal to what `find` finds until it finds nothing; tell whether that was reached."""
+    """
+    Send each signal to what `find` finds until all of it has let go; tell whether that was reached.
+
+    A process that ends loses its environment and its directory, by which it is found, before it closes its sockets: who
+    listens as soon as nothing is found any more can still meet a port that is taken.
+    """
+    met: set[int] = set()
     for number, seconds in signals:
         for pid in find():
+            met.add(pid)
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
-        if wait_until(lambda: not find(), seconds):
+        if wait_until(lambda: all(map(has_let_go, met)) and not find(), seconds):
             return True
     return False
