@@ -25,7 +25,7 @@ def shop():
 
 @pytest.mark.parametrize("more", [1, -1])
 def test_m1_names_a_wallet_that_is_not_the_sum_of_its_transfers(more):
-    [(account_id, balance)] = db.rows("SELECT account_id, balance FROM balance_wallet ORDER BY account_id LIMIT 1")
+    [(account_id, balance)] = db.rows("SELECT account_id, balance FROM balance_wallet ORDER BY balance DESC LIMIT 1")
     sound_shop.damage(
         "UPDATE balance_wallet SET balance = balance + %(more)s WHERE account_id = %(id)s", more=more, id=account_id
     )
@@ -62,7 +62,7 @@ def test_m2_names_the_transfer_after_a_lost_update():
 
 def test_m2_names_a_balance_below_zero_even_if_it_adds_up():
     db.rows("ALTER TABLE balance_transfer DROP CONSTRAINT transfer_balance_after_not_negative")
-    [(account_id, balance)] = db.rows("SELECT account_id, balance FROM balance_wallet ORDER BY account_id LIMIT 1")
+    [(account_id, balance)] = db.rows("SELECT account_id, balance FROM balance_wallet ORDER BY balance DESC LIMIT 1")
     [(transfer_id,)] = db.rows(
         """
         WITH down AS (
