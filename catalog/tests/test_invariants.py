@@ -22,7 +22,7 @@ def shop():
 
 @pytest.mark.parametrize("more", [1, -1])
 def test_s1_names_a_product_whose_stock_is_not_the_sum_of_its_movements(more):
-    [(product_id, available)] = db.rows("SELECT product_id, available FROM catalog_stock ORDER BY available DESC LIMIT 1")
+    [(product_id, available)] = db.rows("SELECT product_id, available FROM catalog_stock ORDER BY 2 DESC LIMIT 1")
     sound_shop.damage(
         "UPDATE catalog_stock SET available = available + %(more)s WHERE product_id = %(id)s", more=more, id=product_id
     )
@@ -30,7 +30,7 @@ def test_s1_names_a_product_whose_stock_is_not_the_sum_of_its_movements(more):
 
 
 def test_s1_names_a_product_without_a_stock_row():
-    [(product_id, available)] = db.rows("SELECT product_id, available FROM catalog_stock ORDER BY available DESC LIMIT 1")
+    [(product_id, available)] = db.rows("SELECT product_id, available FROM catalog_stock ORDER BY 2 DESC LIMIT 1")
     sound_shop.damage("DELETE FROM catalog_stock WHERE product_id = %(id)s", id=product_id)
     assert found() == [("S1", {"product_id": product_id, "available": None, "movements": available})]
 
