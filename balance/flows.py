@@ -19,12 +19,15 @@ def charge_balance(
     Charge a wallet; with `operator_id` somebody else's, which goes into the trail of what operators did.
 
     Units: amount in minor units, 1..10,000,000.
-    Transaction: opens one.  Locks: the idempotency key, Wallet.
+    Transaction: opens one; a customer's charge without a key is one statement.  Locks: the idempotency key, Wallet.
     Repeats: the same key returns the first answer; without a key each call charges.
     Raises: BalanceLimitExceeded, UserNotFound, NotAllowed, IdempotencyKeyReused, IdempotencyKeyInFlight.
     Source: API.md "Balance".
     """
-    with db.transaction("balance.charge_balance", [user_id]), idempotency.once(key, Charged, now=now) as slot:
+    with (
+        db.transaction("balance.charge_balance", [user_id], single=key is None and operator_id is None),
+        idempotency.once(key, Charged, now=now) as slot,
+    ):
         if slot.fresh:
             charged = operations.charge(user_id=user_id, amount=amount, now=now)
             if operator_id is not None:

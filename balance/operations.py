@@ -90,6 +90,7 @@ def charge(*, user_id: int, amount: int, now: datetime) -> Charged:
             "cash": HOUSE_CASH_ID,
             "now": now,
         },
+        prepared=True,
     )
     if not found:
         if not Wallet.objects.filter(user_id=user_id).exists():

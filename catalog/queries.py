@@ -62,7 +62,7 @@ class Filter:
 def get_offers(product_ids: Sequence[int]) -> dict[int, Offer]:
     """Return the products on offer with these ids. Raises: ProductNotFound when one of them is not."""
     sql = "SELECT id, name, price FROM catalog_product WHERE id = ANY(%s::bigint[]) AND NOT is_hidden"
-    rows = db.rows(sql, [db.array(product_ids)])
+    rows = db.rows(sql, [db.array(product_ids)], prepared=True)
     offers = {product_id: Offer(product_id, name, price) for product_id, name, price in rows}
     if len(offers) < len(product_ids):
         raise ProductNotFound

@@ -165,6 +165,7 @@ DATABASES["default"] |= {
         "connect_timeout": 2,
         "keepalives_idle": 5,
         "tcp_user_timeout": 2_000,
+        "prepare_threshold": 0,  # of statements that ask for it: shop.db.rows
         "options": " ".join(f"-c {name}={value}" for name, value in _timeouts.items()),
     },
 }

@@ -71,7 +71,7 @@ def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> Acc
     Accept an order at the prices of this moment and leave it pending; the pipeline settles it.
 
     Units: money in minor units (int); quantity in pieces, 1..1,000.
-    Transaction: opens one.  Locks: the idempotency key; no hot row.
+    Transaction: opens one; without a key the order is one statement.  Locks: the idempotency key; no hot row.
     Repeats: the same key returns the first answer; without one each call places an order.
     Raises: ProductNotFound, IssuanceNotUsable, InvalidToken (it outlived its user), IdempotencyKeyReused,
         IdempotencyKeyInFlight, DependencyUnavailable.
@@ -81,7 +81,11 @@ def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> Acc
     # A claim still at the gate may be spent: asked before the transaction, because it asks Redis.
     is_claim = issuance_id is not None and is_claim_of(issuance_id=issuance_id, user_id=user_id)
     gone = db.constraint_errors({USER_EXISTS: InvalidToken})  # deferred: it surfaces at COMMIT
-    with gone, db.transaction("orders.place_order", [user_id]), idempotency.once(key, AcceptedOrder, now=now) as slot:
+    with (
+        gone,
+        db.transaction("orders.place_order", [user_id], single=key is None),
+        idempotency.once(key, AcceptedOrder, now=now) as slot,
+    ):
         if slot.fresh:  # a replay answers even if the product has gone since
             lines = pricing.price(request.lines, get_offers([line.product_id for line in request.lines]))
             if issuance_id is not None and not is_claim:

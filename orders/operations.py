@@ -49,6 +49,7 @@ def insert_order(
             "prices": db.array(line.unit_price for line in lines),
             "quantities": db.array(line.quantity for line in lines),
         },
+        prepared=True,
     )
     return int(found[0][0])
 

@@ -4,6 +4,13 @@ The words for transactions (after kraken-tech's django-subatomic, which needs Py
 `transaction` begins and refuses to nest; `savepoint` undoes a part; `transaction_required` refuses to run without one;
 `run_after_commit` may be lost and never fails its caller. "In a transaction" ignores the block a test case opens.
 
+Note [Flows of one statement]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+PostgreSQL runs a statement outside a transaction as one of its own: whole or not at all. A flow that changes rows with
+one statement says so (`transaction(single=True)`) and is spared BEGIN and COMMIT, each a round trip
+(docs/decisions/0020). It may read besides. A second operation could not undo the first, nor rely on its locks, so it is
+refused.
+
 Note [Lock order]
 ~~~~~~~~~~~~~~~~~
 Every transaction takes its row locks in this order, rows of one table by primary key:
@@ -19,6 +26,7 @@ is locked FOR NO KEY UPDATE nobody else can move it; its own transaction does wi
 one change of the row. The change counts what it found: a place that was not locked, or served already, raises.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -44,14 +52,42 @@ class TransactionMissing(RuntimeError):
     """An operation was called outside a transaction: the calling flow must open one."""
 
 
-def transaction(name: str = "", of: Sequence[int] = ()) -> AbstractContextManager[None]:
-    """
-    Begin the one transaction of a flow. Raises RuntimeError inside another one: a flow never calls a flow.
+class _Single(threading.local):
+    """The flow of one statement this thread is in: what runs after it, and the operation that was its one change."""
 
-    `name` calls its failpoints, `of` are the ids it works on (shop/failpoints.py).
+    hooks: list[Callable[[], object]] | None = None
+    changed_by = ""
+
+
+_single = _Single()
+
+
+def transaction(name: str = "", of: Sequence[int] = (), *, single: bool = False) -> AbstractContextManager[None]:
     """
-    block = _django.atomic(durable=True)
-    return failpoints.around(block, name, of, _django.on_commit) if failpoints.ARE_ON and name else block
+    Begin the one transaction of a flow.
+
+    `name` calls its failpoints, `of` are the ids it works on (shop/failpoints.py). `single`: the flow changes rows with
+    one statement, which is its transaction; see Note [Flows of one statement].
+    Raises: RuntimeError inside another one, because a flow never calls a flow; at a second operation of a single one.
+    """
+    if _single.hooks is not None or (single and in_transaction()):
+        raise RuntimeError("a durable transaction cannot be part of another one")
+    block = _alone() if single else _django.atomic(durable=True)
+    if not (failpoints.ARE_ON and name):
+        return block
+    return failpoints.around(block, name, of, run_after_commit if single else _django.on_commit, has_commit=not single)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    hooks: list[Callable[[], object]] = []
+    _single.hooks, _single.changed_by = hooks, ""
+    try:
+        yield
+    finally:
+        _single.hooks = None
+    for hook in hooks:
+        _django.on_commit(hook, robust=True)  # at once, but for tests that run in a transaction of their own
 
 
 def savepoint() -> AbstractContextManager[None]:
@@ -71,12 +107,22 @@ def _require(name: str) -> None:
         raise TransactionMissing(f"{name} needs a transaction; the flow that calls it opens one")
 
 
+def _require_for_change(name: str) -> None:
+    """Let an operation begin: in a transaction always, as the one change of a flow of one statement once."""
+    if _single.hooks is None:
+        _require(name)
+    elif _single.changed_by:
+        raise RuntimeError(f"{name} after {_single.changed_by} in a flow of one statement: they need a transaction")
+    else:
+        _single.changed_by = name
+
+
 def transaction_required(function: Callable[P, T]) -> Callable[P, T]:
     """Refuse to run `function` outside a transaction. Raises TransactionMissing."""
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        _require(function.__qualname__)
+        _require_for_change(function.__qualname__)
         return function(*args, **kwargs)
 
     return failpoints.before(checked) if failpoints.ARE_ON else checked
@@ -84,12 +130,15 @@ def transaction_required(function: Callable[P, T]) -> Callable[P, T]:
 
 def run_after_commit(function: Callable[[], object]) -> None:
     """Run `function` once the transaction is committed. It may be lost and its failure is only logged."""
-    _require("run_after_commit")
 
     def call() -> None:  # Django names what failed by its __qualname__, and fails itself for a partial, which has none
         function()
 
     call.__qualname__ = repr(function)
+    if _single.hooks is not None:
+        _single.hooks.append(call)
+        return
+    _require("run_after_commit")
     _django.on_commit(call, robust=True)
 
 
@@ -110,9 +159,17 @@ def constraint_errors(names: Mapping[str, type[Exception]]) -> Iterator[None]:
         raise domain_error from error
 
 
-def rows(sql: str, params: Mapping[str, Any] | list[Any] | tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Run one statement and return all its rows (empty when it returns none)."""
-    with connection.cursor() as cursor:
+def rows(
+    sql: str, params: Mapping[str, Any] | list[Any] | tuple[Any, ...] = (), *, prepared: bool = False
+) -> list[tuple[Any, ...]]:
+    """
+    Run one statement and return all its rows (empty when it returns none).
+
+    `prepared`: the server parses and plans it once for each connection. That pays for a long statement many requests
+    send (docs/decisions/0020); a read of one row costs Python more than it spares.
+    """
+    new_cursor = connection.prepared_cursor if prepared else connection.cursor  # type: ignore[attr-defined]  # ours
+    with new_cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
 

@@ -127,15 +127,27 @@ _flow = _Flow()
 
 
 @contextmanager
-def around(block: AbstractContextManager[None], name: str, of: Sequence[int], run_after_commit: Hook) -> Iterator[None]:
-    """Hit the points around a flow's transaction. `of` may grow in it: a stage learns there what it has claimed."""
+def around(
+    block: AbstractContextManager[None],
+    name: str,
+    of: Sequence[int],
+    run_after_commit: Hook,
+    *,
+    has_commit: bool = True,
+) -> Iterator[None]:
+    """
+    Hit the points around a flow's transaction. `of` may grow in it: a stage learns there what it has claimed.
+
+    A flow of one statement has no COMMIT to be before.
+    """
     with block:
         _flow.name, _flow.of = name, of
         try:
             hit(f"{name}.begun", of)
             run_after_commit(partial(hit, f"{name}.after_commit", of))  # the first hook: the others are lost with it
             yield
-            hit(f"{name}.before_commit", of)
+            if has_commit:
+                hit(f"{name}.before_commit", of)
         finally:
             _flow.name = ""
     hit(f"{name}.announced", of)

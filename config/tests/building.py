@@ -53,8 +53,8 @@ def make_operator() -> int:
     return user_id
 
 
-def charge(user_id: int, amount: int) -> None:
-    balance.flows.charge_balance(user_id=user_id, amount=amount, key=None, now=timezone.now())
+def charge(user_id: int, amount: int, *, key: Key | None = None) -> None:
+    balance.flows.charge_balance(user_id=user_id, amount=amount, key=key, now=timezone.now())
 
 
 def make_product(*, stock: int = 0, price: int = 1_000) -> int:

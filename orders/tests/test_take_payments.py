@@ -15,6 +15,7 @@ from config.tests.building import (
     charge,
     coupon_of,
     everything,
+    make_key,
     make_product,
     make_user,
     place,
@@ -158,8 +159,9 @@ def test_charge_waits_for_the_batch_that_holds_the_wallet():
 def test_batch_pays_from_the_wallet_where_the_charge_it_waited_for_has_put_it():
     user_id = make_user(balance=1_000)
     (order_id,) = orders_to_pay(user_id, 1_050)
+    key = make_key(user_id)  # with one a charge has a transaction that can be held open
     with holding("balance.operations.charge") as holder:
-        customer = Running(lambda: charge(user_id, 50))
+        customer = Running(lambda: charge(user_id, 50, key=key))
         holder.wait()
         worker = Running(pay)
         wait_until_blocked(1)

@@ -14,6 +14,8 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.utils import CursorWrapper
 
 from shop.postgresql.connection import PROBE_SECONDS, Connection
 from shop.postgresql.turnstile import Turnstile
@@ -27,8 +29,22 @@ def process_turnstile() -> Turnstile:
     return Turnstile(settings.DATABASE_PLACES)
 
 
+class PreparedCursor(ServerBindingCursor):
+    """Sends parameters apart from the statement, which the server parses and plans once for each connection."""
+
+    def execute(self, query: Any, params: Any = None) -> Any:
+        return super().execute(query, params, prepare=True)  # type: ignore[misc]  # not in the stubs
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Asks the server only when its socket has news between requests, or after an error; bounds every call."""
+
+    def prepared_cursor(self) -> CursorWrapper:
+        """Return a cursor for statements that are worth preparing; else like `cursor`. Raises what that raises."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            cursor = PreparedCursor(self.connection)  # type: ignore[call-arg]  # not in the stubs
+            return self._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]  # likewise
 
     def is_usable(self) -> bool:
         if self.errors_occurred or self._has_news():

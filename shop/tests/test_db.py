@@ -4,7 +4,8 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
 from config.tests.building import make_user
 from shop import db
@@ -41,6 +42,80 @@ def test_operation_runs_inside_a_transaction_only():
         in_one()
     with db.transaction():
         assert in_one()
+
+
+@db.transaction_required
+def rename(user_id, name):
+    db.rows("UPDATE shop_user SET first_name = %s WHERE id = %s", [name, user_id])
+
+
+def first_name(user_id):
+    return User.objects.values_list("first_name", flat=True).get(pk=user_id)
+
+
+def test_flow_of_one_statement_sends_that_statement_only():
+    user_id = make_user()
+    with CaptureQueriesContext(connection) as captured, db.transaction(single=True):
+        rename(user_id, "alone")
+    assert [query["sql"].split()[0] for query in captured] == ["UPDATE"]
+    assert first_name(user_id) == "alone"
+
+
+def rename_twice(user_id):
+    with db.transaction(single=True):
+        rename(user_id, "first")
+        rename(user_id, "second")
+
+
+def test_flow_of_one_statement_refuses_a_second_operation_which_could_not_undo_the_first():
+    user_id = make_user()
+    with pytest.raises(RuntimeError, match="rename after rename in a flow of one statement"):
+        rename_twice(user_id)
+    assert first_name(user_id) == "first"
+    with db.transaction(single=True):  # what was refused does not count against the next flow
+        rename(user_id, "third")
+    assert first_name(user_id) == "third"
+
+
+def test_flow_of_one_statement_runs_its_hooks_after_it_and_not_when_it_failed():
+    user_id = make_user()
+    ran: list[str] = []
+    with db.transaction(single=True):
+        db.run_after_commit(partial(ran.append, "after"))
+        rename(user_id, "done")
+        assert ran == []
+    with suppress(ZeroDivisionError), db.transaction(single=True):
+        db.run_after_commit(partial(ran.append, "never"))
+        raise ZeroDivisionError
+    assert ran == ["after"]
+    with pytest.raises(db.TransactionMissing, match="run_after_commit"):
+        db.run_after_commit(lambda: None)
+
+
+def test_flow_of_one_statement_is_no_part_of_another_flow_nor_holds_one():
+    def nest(inner, outer):
+        with db.transaction(single=outer), db.transaction(single=inner):
+            pass
+
+    for inner, outer in [(True, False), (False, True), (True, True)]:
+        with pytest.raises(RuntimeError, match="durable"):
+            nest(inner, outer)
+    with pytest.raises(db.TransactionMissing, match="savepoint"), db.transaction(single=True):
+        db.savepoint()
+
+
+def prepared_statements():
+    return db.rows("SELECT statement FROM pg_prepared_statements ORDER BY 1")
+
+
+def test_statement_is_prepared_once_where_it_asks_for_it_and_nowhere_else():
+    connection.close()  # another test may have prepared statements on this one
+    assert [db.rows("SELECT %s::int + 1", [number], prepared=True) for number in (1, 2)] == [[(2,)], [(3,)]]
+    assert db.rows("SELECT %s::int + 2", [1]) == [(3,)]
+    assert prepared_statements() == [("SELECT $1::int + 1",)]
+    connection.close()  # a new connection knows nothing of it and is told again
+    assert db.rows("SELECT %s::int + 1", [3], prepared=True) == [(4,)]
+    assert prepared_statements() == [("SELECT $1::int + 1",)]
 
 
 def test_savepoint_is_undone_alone():

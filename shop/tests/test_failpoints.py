@@ -142,6 +142,18 @@ def test_points_of_a_transaction_come_in_order_and_know_what_was_claimed(monkeyp
     ]
 
 
+def test_flow_of_one_statement_has_no_commit_to_be_before(monkeypatch):
+    passed = Passed(monkeypatch)
+    with failpoints.around(passed.block(), "orders.place", [7], passed.hooks.append, has_commit=False):
+        pass
+    assert passed.events == [
+        "orders.place.begun [7]",
+        "COMMIT",
+        "orders.place.after_commit [7]",
+        "orders.place.announced [7]",
+    ]
+
+
 def test_transaction_that_fails_passes_no_more_points(monkeypatch):
     passed = Passed(monkeypatch)
     take = failpoints.before(take_stock)
