@@ -51,7 +51,6 @@ def shop(
             SHOP_JWT_KEY=os.environ["SHOP_JWT_KEY"],
             SHOP_TESTING="true",
             SHOP_FAILPOINTS=str(points),
-            GUNICORN_CMD_ARGS="--preload",  # the next process is a fork: a second less for each crash
         )
         client = Client(running.base_url, Contract())
         try:
