@@ -216,7 +216,7 @@ def connection_budget(needed: int) -> Finding:
         "connections",
         max(needed, used) <= allowed,
         f"{needed} needed by web and commands, {used} open, {allowed} may be used",
-        "raise max_connections, lower SHOP_WEB_PROCESSES x SHOP_WEB_THREADS, or put PgBouncer in between",
+        "raise max_connections or lower SHOP_WEB_PROCESSES x SHOP_WEB_THREADS",
     )
 
 
