@@ -4,6 +4,8 @@ gunicorn for the shop: `gunicorn -c config/gunicorn.py config.wsgi:application`,
 Database connections of the web = workers x threads. What may wait is bounded by admission inside the shop, not here.
 """
 
+from gunicorn.arbiter import Arbiter
+
 from config import env
 
 wsgi_app = "config.wsgi:application"
@@ -26,3 +28,9 @@ accesslog = None  # shop.middleware writes one line per request
 errorlog = "-"
 forwarded_allow_ips = ""  # whether a proxy is believed is for the settings to say (SHOP_TRUSTED_PROXY)
 control_socket_disable = True  # fails on read-only file systems
+
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse `--preload`: forked from a loaded parent, now and then a process never hears a request or a signal."""
+    if server.cfg.preload_app:
+        raise SystemExit("this shop's web runs without --preload (docs/decisions/0011): each process loads it afresh")

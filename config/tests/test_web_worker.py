@@ -321,3 +321,17 @@ def test_who_finds_the_queue_full_is_refused_what_is_ready_too(narrow: Server) -
 def test_ready_answers_keep_their_place_among_pipelined_requests(narrow: Server) -> None:
     said = narrow.say(GET % b"/ready" + GET % b"/slow" + GET % b"/ready" + LAST % b"/ready")
     assert bodies(said) == [b"/ready  0", b"/slow  0", b"/ready  0", b"/ready  0"]
+
+
+def test_processes_forked_from_a_loaded_parent_are_refused() -> None:
+    command = ("-m", "gunicorn", "--config=config/gunicorn.py", "--preload", f"--bind=127.0.0.1:{ports.free_port()}")
+    ended = subprocess.run(
+        [sys.executable, *command, "config.tests.served:application"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "this shop's web runs without --preload" in ended.stderr
