@@ -40,6 +40,12 @@ def memory_total_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
+def memory_available_mb() -> int:
+    """Return what programs can still take before the machine swaps or the disk's cache is squeezed."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) // 2**10
+
+
 def find_parts(data_dir: Path, *, web_dir: Path | None = None) -> dict[str, list[int]]:
     """Return the processes of the shop in this data directory, by part; engines elsewhere are not found."""
     places = dict.fromkeys(PARTS, data_dir) | ({"web": web_dir} if web_dir else {})

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadtests import bottleneck, capacity, charts, compare, outcomes, scenarios
-from loadtests.generator import generator_of
+from loadtests import bottleneck, capacity, charts, compare, outcomes, procfs, scenarios
+from loadtests.generator import generator_of, lazy_collector
 from loadtests.results import AuditResult, Probe, Run
 from loadtests.tests.figures import keys, second, sound
 
@@ -227,3 +227,8 @@ def test_a_peak_survives_thinning() -> None:
     thin = charts.thinned(points)
     assert len(thin) <= charts.MOST_POINTS
     assert (777.0, 900.0) in thin
+
+
+def test_k6_collects_its_garbage_when_half_of_the_free_memory_is_full() -> None:
+    assert lazy_collector(8_001) == {"GOGC": "off", "GOMEMLIMIT": "4000MiB"}
+    assert 0 < procfs.memory_available_mb() < procfs.memory_total_mb()
