@@ -3,7 +3,7 @@ An overload, phase by phase: what was asked, answered in time, refused; and what
 
 Note [Goodput is work]
 ~~~~~~~~~~~~~~~~~~~~~~
-Who turns browsing away and takes orders instead gives fewer answers and does more: an order costs as much as three
+Who turns browsing away and takes orders instead gives fewer answers and does more: an order costs as much as ten
 product lists. Answers a second would fall by design, and a shop that refused all orders would shine. So each answer in
 time counts with what its request costs the whole shop (`cost_us` in k6/scenarios.json: the time of the shop's one CPU
 per request, where that request alone kept it from 70 to 93 % busy), and goodput is their sum. Only the ratios matter.
@@ -12,7 +12,8 @@ Note [Rounds]
 ~~~~~~~~~~~~~
 A rented machine may lose half of its speed for some seconds, and a single hold at three times the capacity would be
 judged by when that happened. So once, twice and three times follow each other in three rounds, and what is said of a
-factor is the median of its rounds. The time before and after is a usual day: seven tenths of the capacity, because at
+factor is the median of its rounds; what goodput is missing is asked in each round of its own best, because the rounds
+of one run differed by a third. The time before and after is a usual day: seven tenths of the capacity, because at
 the capacity itself any such moment is an overload.
 """
 
@@ -117,14 +118,27 @@ def goodput_by_factor(phases: Sequence[Phase]) -> dict[float, float]:
 
 def goodput_lost(phases: Sequence[Phase]) -> float:
     """
-    Return how much of the best factor's goodput is missing at the worst of those with too much to do.
+    Return how much of a round's best goodput is missing at the worst of the factors with too much to do.
 
     Of less than the best was asked for, less cannot be missing: a shop that served everybody has lost nothing.
     """
-    done, wanted = goodput_by_factor(phases), by_factor(phases, lambda phase: phase.wanted)
-    best = max(done.values())
-    ends = [(work, min(best, wanted[factor])) for factor, work in done.items() if factor > 1]
-    return max((1 - work / possible if possible else 1.0 for work, possible in ends), default=0.0)
+    lost = defaultdict(list)
+    for together in _rounds(phases):
+        best = max(phase.work for phase in together)
+        for phase in together:
+            if phase.factor > 1:
+                possible = min(best, phase.wanted)
+                lost[phase.factor].append(1 - phase.work / possible if possible else 1.0)
+    return max(map(statistics.median, lost.values()), default=0.0)
+
+
+def _rounds(phases: Sequence[Phase]) -> list[list[Phase]]:
+    """Return what ran at about the same speed of the machine: the first phase of each factor, the second, and so on."""
+    found = defaultdict(list)
+    for phase in phases:
+        found[phase.factor].append(phase)
+    count = max(map(len, found.values()), default=0)
+    return [[same[min(number, len(same) - 1)] for same in found.values()] for number in range(count)]
 
 
 def _highest(values: Iterable[float | None]) -> float | None:

@@ -197,6 +197,24 @@ def test_what_is_said_of_a_factor_is_the_median_of_its_rounds(works: list[float]
     assert phases.goodput_lost(run.phases) == pytest.approx(lost)
 
 
+def test_goodput_is_missed_beside_the_best_of_the_same_round() -> None:
+    names, works = ("once", "double", "triple"), ((0.8, 0.75, 0.8), (0.6, 0.6, 0.57), (0.7, 0.7, 0.56))
+    usual = [phase("before", 0.7, 0, {}, work=0.4)]
+    rounds = [
+        phase(f"{name}_{number}", factor, 0, {}, work=work)
+        for number, round_ in enumerate(works, 1)
+        for factor, (name, work) in enumerate(zip(names, round_, strict=True), 1)
+    ]
+    assert phases.goodput_lost(usual + rounds) == pytest.approx(0.05)  # of 0, 0.05 and 0.2 at three times
+    assert phases.goodput_by_factor(usual + rounds) == {0.7: 0.4, 1: 0.7, 2: 0.7, 3: 0.57}  # would say 0.19
+
+
+def test_a_shop_that_does_more_on_a_usual_day_has_lost_that() -> None:
+    usual = [phase("before", 0.7, 0, {}, work=0.8)]
+    rounds = [phase(f"triple_{number}", 3, 0, {}, work=0.2) for number in (1, 2, 3)]
+    assert phases.goodput_lost(usual + rounds) == pytest.approx(0.75)
+
+
 def test_one_slow_round_is_not_the_factors_p99() -> None:
     slow = {"accepted": Latency(p95=300.0, p99=900.0), "refused": Latency(p99=90.0)}
     assert phases.measured(in_rounds("triple", slow, {}, {}).phases)["accepted_p99_ms"] == 300.0
