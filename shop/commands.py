@@ -6,6 +6,7 @@ in `run`. Results go to stdout, everything else to stderr.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,6 +100,7 @@ class ShopCommand(BaseCommand):
             raise CommandFailed(exit_code=exit_code)
 
     def run_from_argv(self, argv: list[str]) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was begun beside the shop goes away
         try:
             super().run_from_argv(argv)
         except CommandFailed as failure:

@@ -1,9 +1,15 @@
 """What bench_settle makes of its measurements, and one real trickle."""
 
 import json
+import subprocess
+import sys
+
+import psycopg
 
 from orders.benchmark import Load, Settled, Trickled, turns
 from orders.management.commands.bench_settle import _as_sentence, _as_table, _rates, _trickle
+from shop.testing import wait_until
+from shop.testing_shop import ROOT, RunningShop, clean_environment
 
 UNIFORM = Load(orders=1_000, products=10, is_hot=False, batch_size=500, processes=1)
 RUNS = {
@@ -65,3 +71,24 @@ def test_a_real_worker_settles_a_real_trickle_beside_the_shop(running_shop):
     assert figures["worker_cpu_ms_per_order"] > 0
     assert figures["tasks_per_second"] > 0
     assert 0 < figures["settled_p50_ms"] <= figures["settled_p95_ms"] < 10_000
+
+
+def scratch_databases(shop: RunningShop) -> list[str]:
+    with psycopg.connect(shop.owner_url) as connection:
+        return [name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'")]
+
+
+def test_a_measurement_that_is_ended_puts_its_worker_and_its_database_away(running_shop):
+    workers = running_shop.part("worker")
+    measurement = subprocess.Popen(
+        [sys.executable, "manage.py", "bench_settle", "--trickle", "5", "--seconds", "60", "--products", "5"]
+        + ["--data-dir", str(running_shop.data_dir)],
+        cwd=ROOT,
+        env=clean_environment(),
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: len(running_shop.part("worker")) > len(workers) and scratch_databases(running_shop) != [])
+    measurement.terminate()
+    assert (measurement.communicate(timeout=30)[1], measurement.returncode) == (b"interrupted\n", 130)
+    assert scratch_databases(running_shop) == []
+    assert set(running_shop.part("worker")) == set(workers)
