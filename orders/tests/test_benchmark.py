@@ -80,9 +80,9 @@ def scratch_databases(shop: RunningShop) -> list[str]:
 
 def test_a_measurement_that_is_ended_puts_its_worker_and_its_database_away(running_shop):
     workers = running_shop.part("worker")
+    length = ("--trickle", "5", "--seconds", "60", "--products", "5")
     measurement = subprocess.Popen(
-        [sys.executable, "manage.py", "bench_settle", "--trickle", "5", "--seconds", "60", "--products", "5"]
-        + ["--data-dir", str(running_shop.data_dir)],
+        [sys.executable, "manage.py", "bench_settle", *length, "--data-dir", str(running_shop.data_dir)],
         cwd=ROOT,
         env=clean_environment(),
         stderr=subprocess.PIPE,

@@ -24,8 +24,8 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
-    # Each minute the five tables that grow with orders are analysed at once: from 30,000 rows of each, the default, it is
-    # 0.35 s of one CPU, for which requests wait and admission refuses; from 9,000 it is 0.09 s. Queries go by keys.
+    # Each minute the five tables that grow with orders are analysed at once: from 30,000 rows of each, the default, in
+    # 0.35 s of one CPU, for which requests wait and admission refuses; from 9,000 in 0.09 s. Queries go by keys.
     "default_statistics_target": "30",
     "shared_preload_libraries": "pg_stat_statements",
     "log_lock_waits": "on",
