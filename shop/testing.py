@@ -174,7 +174,12 @@ def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> I
 
 
 def empty_shop() -> None:
-    """Empty the tables and the three Redis databases, and close the breaker that a test may have left open."""
+    """
+    Empty the tables and the three Redis databases, and close the breaker that a test may have left open.
+
+    A connection that a test lost is renewed, as between two requests: else every later test would find it closed.
+    """
+    connection.close_if_unusable_or_obsolete()
     known = [name for name in connection.introspection.django_table_names() if name not in KEPT]
     full = [
         *(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in known if name != "balance_account"),  # noqa: S608 - tables of ours

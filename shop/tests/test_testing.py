@@ -3,10 +3,11 @@
 import threading
 
 import pytest
+from django.db import OperationalError, connection
 
 from config.tests.building import make_product, make_user
 from shop import db
-from shop.testing import LockRecorder, Running, holding, locks_in, race, wait_until_blocked
+from shop.testing import LockRecorder, Running, empty_shop, holding, locks_in, race, wait_until_blocked
 
 WALLET = "UPDATE balance_wallet SET balance = balance WHERE user_id = %s"
 STOCK = "UPDATE catalog_stock SET available = available WHERE product_id = %s"
@@ -112,3 +113,13 @@ def test_holder_owns_the_lock_while_it_is_held():
         assert not second.is_over
         holder.let_go()
         assert (first.outcome(), second.outcome()) == (None, None)
+
+
+@pytest.mark.usefixtures("committed_db")
+def test_a_connection_that_one_test_lost_is_not_lost_to_the_next():
+    connection.connection.close()
+    for _repeat in range(2):  # it does not come back by itself
+        with pytest.raises(OperationalError, match="the connection is closed"):
+            db.rows("SELECT 1")
+    empty_shop()
+    assert db.rows("SELECT 1") == [(1,)]
