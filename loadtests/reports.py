@@ -44,6 +44,7 @@ def _facts(run: Run, language: str) -> list[str]:
         f"{run.seconds:,.0f} s",
         f"{run.tps:,.0f}/s",
         *([f"{run.machine['cores']} CPU"] if "cores" in run.machine else []),
+        *([f"k6 {run.machine['k6']}"] if "k6" in run.machine else []),
     ]
 
 

@@ -23,7 +23,7 @@ from loadtests import (
     scenarios,
     verdict,
 )
-from loadtests.generator import GRACE_SECONDS, K6, generator_of
+from loadtests.generator import GRACE_SECONDS, K6, generator_of, k6_version
 from loadtests.progress import LiveLine, line_of
 from loadtests.results import AuditResult, Generator, Phase, Run, Sample, highest, series
 from loadtests.sampling import Sampler
@@ -183,6 +183,7 @@ def _machine(sampler: Sampler) -> dict[str, Any]:
     return {
         "cores": procfs.cores(*sampler.pids),
         "memory_mb": procfs.memory_total_mb(),
+        "k6": k6_version(),
         "postgres": version,
         "max_connections": most,
         "processes": sampler.process_counts,

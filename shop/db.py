@@ -59,7 +59,13 @@ class _Single(threading.local):
     changed_by = ""
 
 
-_single = _Single()
+class _Undoable(threading.local):
+    """Whether this thread is in a part that can be undone alone."""
+
+    is_open = False
+
+
+_single, _undoable = _Single(), _Undoable()
 
 
 def transaction(name: str = "", of: Sequence[int] = (), *, single: bool = False) -> AbstractContextManager[None]:
@@ -90,10 +96,33 @@ def _alone() -> Iterator[None]:
         _django.on_commit(hook, robust=True)  # at once, but for tests that run in a transaction of their own
 
 
-def savepoint() -> AbstractContextManager[None]:
-    """Begin a part that can be undone alone; stands next to the `except` that needs it."""
+SAVEPOINT = "SAVEPOINT undo"
+
+
+@contextmanager
+def savepoint(*undone_by: type[Exception], is_set: bool = False) -> Iterator[None]:
+    """
+    Begin a part that is undone alone, hooks included, by these errors; stands next to the `except` that needs it.
+
+    `is_set`: the caller has sent SAVEPOINT together with its last statement. It is not released: COMMIT does that too.
+    Raises: RuntimeError inside another one, which would be undone with it only in part.
+    """
     _require("savepoint")
-    return _django.atomic(durable=False)
+    if _undoable.is_open:
+        raise RuntimeError("a savepoint cannot be part of another one")
+    hooks = len(connection.run_on_commit)
+    if not is_set:
+        rows(SAVEPOINT)
+    _undoable.is_open = True
+    try:
+        yield
+    except undone_by:
+        _django.set_rollback(False)  # what broke the transaction is undone with the rest
+        rows("ROLLBACK TO SAVEPOINT undo")
+        del connection.run_on_commit[hooks:]
+        raise
+    finally:
+        _undoable.is_open = False
 
 
 def in_transaction() -> bool:
@@ -172,6 +201,16 @@ def rows(
     with new_cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
+
+
+def several(statements: str, params: Mapping[str, Any]) -> list[list[tuple[Any, ...]]]:
+    """Run statements sent together, one round trip; return the rows of each. Each sees what was committed before it."""
+    with connection.cursor() as cursor:
+        cursor.execute(statements, params)
+        found = [cursor.fetchall() if cursor.description else []]
+        while cursor.nextset():
+            found.append(cursor.fetchall() if cursor.description else [])
+        return found
 
 
 def clock() -> datetime:

@@ -8,13 +8,14 @@ advisory lock on the key, and whoever cannot have it at once hears "in flight". 
 after a crash the retry simply does the work.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from shop import db, errors, jsontext
 from shop.models import IdempotencyRecord
@@ -64,6 +65,15 @@ class Slot(Generic[T]):
         return self._answer
 
 
+class Record(NamedTuple):
+    """What is remembered of a key; `status` 0: its work began outside a transaction and has not answered yet."""
+
+    fingerprint: bytes
+    status: int
+    answer: dict[str, Any]
+    created_at: datetime
+
+
 def _restored(kind: type[Any], values: dict[str, Any]) -> Any:
     """Build the dataclass `kind` from JSON; times come back as datetimes."""
     times = {field.name for field in fields(kind) if field.type in (datetime, "datetime")}
@@ -80,8 +90,8 @@ def _class_of(code: str) -> type[errors.Failure]:
     raise LookupError(code)
 
 
-def _replay(record: IdempotencyRecord, key: Key, slot: Slot[Any]) -> None:
-    if bytes(record.fingerprint) != key.fingerprint:
+def _replay(record: Record, key: Key, slot: Slot[Any]) -> None:
+    if record.fingerprint != key.fingerprint:
         raise errors.IdempotencyKeyReused
     slot.fresh, key.replayed = False, True
     if record.status < 400:
@@ -117,21 +127,34 @@ def remember(key: Key, slot: Slot[Any], *, now: datetime) -> None:
     )
 
 
-def lock_key(key: Key) -> None:
+LOCK = "SELECT pg_try_advisory_xact_lock(%(lock)s)"
+FIND = """
+SELECT fingerprint, status, answer, created_at FROM shop_idempotencyrecord
+WHERE user_id = %(user)s AND route = %(route)s AND key = %(key)s
+"""
+
+
+def take(key: Key) -> Record | None:
     """
-    Take the key until the transaction ends.
+    Take the key until the transaction ends, set its savepoint, and return what is remembered of the key.
 
     Transaction: requires one.  Locks: the idempotency key (advisory).
     Raises: IdempotencyKeyInFlight.
     """
     name = f"key/{key.user_id}/{key.route}/{key.key}"
-    if db.rows("SELECT pg_try_advisory_xact_lock(%s)", [db.advisory_key(name)]) != [(True,)]:
+    # Three statements in one round trip, not one statement: that would look for the record as it was before the lock,
+    # and miss the answer of a request that committed in between.
+    (((is_ours,),), found, _) = db.several(
+        f"{LOCK}; {FIND}; {db.SAVEPOINT}",
+        {"lock": db.advisory_key(name), "user": key.user_id, "route": key.route, "key": key.key},
+    )
+    if not is_ours:
         raise errors.IdempotencyKeyInFlight
+    return _record(*found[0]) if found else None
 
 
-def find_record(key: Key) -> IdempotencyRecord | None:
-    """Return what is remembered of this key."""
-    return IdempotencyRecord.objects.filter(user_id=key.user_id, route=key.route, key=key.key).first()
+def _record(fingerprint: bytes, status: int, answer: str, created_at: datetime) -> Record:
+    return Record(bytes(fingerprint), status, json.loads(answer), created_at)
 
 
 @contextmanager
@@ -148,13 +171,12 @@ def once(key: Key | None, kind: type[T], *, now: datetime) -> Iterator[Slot[T]]:
     if key is None:
         yield slot
         return
-    lock_key(key)
-    if (record := find_record(key)) is not None:
+    if (record := take(key)) is not None:
         _replay(record, key, slot)
         yield slot
         return
     try:
-        with db.savepoint():
+        with db.savepoint(errors.Refused, errors.NotFound, is_set=True):
             yield slot
     except (errors.Refused, errors.NotFound) as refusal:
         slot.refuse(refusal)
@@ -180,29 +202,30 @@ def begin(key: Key, kind: type[T], *, now: datetime) -> Begun[T]:
     Transaction: requires one, which must commit before the work.  Locks: the idempotency key.
     Raises: IdempotencyKeyInFlight, IdempotencyKeyReused.
     """
-    lock_key(key)
     begun = Begun(Slot(kind))
-    record = find_record(key)
+    record = take(key)
     if record is None:
         IdempotencyRecord.objects.create(
             user_id=key.user_id, route=key.route, key=key.key, fingerprint=key.fingerprint, created_at=now
         )
-    elif record.status or bytes(record.fingerprint) != key.fingerprint:
+    elif record.status or record.fingerprint != key.fingerprint:
         _replay(record, key, begun.slot)
     elif (now - record.created_at).total_seconds() < TAKE_OVER_SECONDS:
         raise errors.IdempotencyKeyInFlight
     else:
         begun.resumed = True
-        IdempotencyRecord.objects.filter(pk=record.pk).update(created_at=now)
+        _records(key).update(created_at=now)
     return begun
 
 
 def suspend(key: Key) -> None:
     """Note that work outside a transaction ended without an answer: the next attempt resumes it at once."""
     long_ago = F("created_at") - timedelta(seconds=TAKE_OVER_SECONDS)
-    IdempotencyRecord.objects.filter(user_id=key.user_id, route=key.route, key=key.key, status=0).update(
-        created_at=long_ago
-    )
+    _records(key).filter(status=0).update(created_at=long_ago)
+
+
+def _records(key: Key) -> QuerySet[IdempotencyRecord]:
+    return IdempotencyRecord.objects.filter(user_id=key.user_id, route=key.route, key=key.key)
 
 
 def forget_older_than(moment: datetime) -> int:

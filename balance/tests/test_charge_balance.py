@@ -200,9 +200,9 @@ def test_a_key_in_flight_is_said_at_once_and_is_free_after_a_crash():
 
 
 def test_control_without_the_key_lock_one_key_charges_twice(monkeypatch, lock_recorder):
-    monkeypatch.setattr("shop.idempotency.lock_key", lambda key: None)
+    monkeypatch.setattr("shop.idempotency.LOCK", "SELECT true")
     user_id = make_user()
-    with holding("shop.idempotency.find_record") as holder:
+    with holding("shop.idempotency.take") as holder:
         first = Running(lambda: keyed(user_id, 700))
         holder.wait()
         assert keyed(user_id, 700).balance == 700

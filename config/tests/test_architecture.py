@@ -150,7 +150,7 @@ def test_no_database_error_is_caught_inside_a_transaction() -> None:
             """
             with db.transaction():
                 try:
-                    with db.savepoint():
+                    with db.savepoint(IntegrityError):
                         insert()
                 except IntegrityError:
                     pass

@@ -8,6 +8,7 @@ from typing import Any, cast
 import psycopg
 import redis
 
+from loadtests import procfs
 from loadtests.drills import facts
 from loadtests.drills.registry import Scene
 from loadtests.drills.traffic import Op
@@ -23,7 +24,7 @@ WALLETS = "SELECT FROM balance_wallet WHERE user_id = ANY(%s) ORDER BY account_i
 STOCK = "SELECT FROM catalog_stock WHERE product_id = ANY(%s) ORDER BY product_id FOR UPDATE"
 CAMPAIGNS = "SELECT FROM coupons_campaign WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 BLOCKED = """
-    SELECT pid FROM pg_stat_activity
+    SELECT pid, client_port FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = %s AND wait_event_type = 'Lock'
 """
 
@@ -43,10 +44,21 @@ def blocked(scene: Scene, application: str, count: int) -> list[int]:
     with scene.house.connect() as connection:
 
         def waiting() -> list[int]:
-            return [pid for (pid,) in connection.execute(BLOCKED, [application])]
+            return [pid for pid, _port in connection.execute(BLOCKED, [application])]
 
         processes.wait_until(lambda: len(waiting()) >= count, BLOCKED_SECONDS)
         return waiting()
+
+
+def most_blocked(scene: Scene, application: str, pids: Sequence[int]) -> int:
+    """Return which of these processes has the most connections that queue for a lock. Raises RuntimeError: none has."""
+    with scene.house.connect() as connection:
+        waiting = {port for _pid, port in connection.execute(BLOCKED, [application])}
+    counts = {pid: len(waiting & procfs.local_ports(pid)) for pid in pids}
+    found = max(counts, key=lambda pid: counts[pid])
+    if not counts[found]:
+        raise RuntimeError(f"none of {pids} waits for a lock")
+    return found
 
 
 def batch_owner(scene: Scene, stage: str) -> int:

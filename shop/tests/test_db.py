@@ -11,6 +11,7 @@ from config.tests.building import make_user
 from shop import db
 from shop.errors import UsernameTaken
 from shop.models import User
+from shop.testing import Running, wait_until
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 
@@ -25,8 +26,8 @@ def test_transaction_refuses_to_nest():
 
 
 def test_savepoint_and_hook_need_a_transaction():
-    with pytest.raises(db.TransactionMissing, match="savepoint"):
-        db.savepoint()
+    with pytest.raises(db.TransactionMissing, match="savepoint"), db.savepoint():
+        pass
     with pytest.raises(db.TransactionMissing, match="run_after_commit"):
         db.run_after_commit(lambda: None)
     assert not db.in_transaction()
@@ -100,8 +101,8 @@ def test_flow_of_one_statement_is_no_part_of_another_flow_nor_holds_one():
     for inner, outer in [(True, False), (False, True), (True, True)]:
         with pytest.raises(RuntimeError, match="durable"):
             nest(inner, outer)
-    with pytest.raises(db.TransactionMissing, match="savepoint"), db.transaction(single=True):
-        db.savepoint()
+    with pytest.raises(db.TransactionMissing, match="savepoint"), db.transaction(single=True), db.savepoint():
+        pass
 
 
 def prepared_statements():
@@ -118,14 +119,77 @@ def test_statement_is_prepared_once_where_it_asks_for_it_and_nowhere_else():
     assert prepared_statements() == [("SELECT $1::int + 1",)]
 
 
-def test_savepoint_is_undone_alone():
-    kept = make_user()
-    with db.transaction():
-        User.objects.filter(pk=kept).update(first_name="kept")
-        with suppress(ZeroDivisionError), db.savepoint():
-            User.objects.filter(pk=kept).update(last_name="lost")
+@pytest.mark.parametrize("is_set", [False, True])
+def test_savepoint_is_undone_alone_and_its_hooks_with_it(is_set):
+    user_id = make_user()
+    ran: list[str] = []
+    with CaptureQueriesContext(connection) as captured, db.transaction():
+        rename(user_id, "before")
+        db.run_after_commit(partial(ran.append, "before"))
+        if is_set:
+            db.several(f"SELECT 1; {db.SAVEPOINT}", {})
+        with suppress(ZeroDivisionError), db.savepoint(ZeroDivisionError, is_set=is_set):
+            rename(user_id, "lost")
+            db.run_after_commit(partial(ran.append, "lost"))
             raise ZeroDivisionError
-    assert User.objects.values_list("first_name", "last_name").get() == ("kept", "")
+        User.objects.filter(pk=user_id).update(last_name="after")
+    assert (ran, User.objects.values_list("first_name", "last_name").get()) == (["before"], ("before", "after"))
+    assert len([query for query in captured if "SAVEPOINT undo" in query["sql"]]) == 2  # set once, gone back to once
+
+
+def test_savepoint_mends_a_transaction_that_a_statement_broke():
+    user_id = make_user()
+    with db.transaction():
+        with suppress(IntegrityError), db.savepoint(IntegrityError):
+            User.objects.create(username=User.objects.get().username)
+        rename(user_id, "after")
+    assert first_name(user_id) == "after"
+
+
+def test_savepoint_keeps_what_went_well_and_lets_other_errors_undo_everything():
+    user_id = make_user()
+    with db.transaction(), db.savepoint(ZeroDivisionError):
+        rename(user_id, "kept")
+    assert first_name(user_id) == "kept"
+    with suppress(KeyError), db.transaction(), db.savepoint(ZeroDivisionError):
+        rename(user_id, "lost")
+        raise KeyError
+    assert first_name(user_id) == "kept"
+
+
+def test_savepoint_is_no_part_of_another_one():
+    with db.transaction():
+        with db.savepoint(), pytest.raises(RuntimeError, match="part of another one"), db.savepoint():
+            pass
+        with db.savepoint():
+            pass
+
+
+TOGETHER = """
+SELECT first_name, pg_sleep(0.5) FROM shop_user; SELECT first_name FROM shop_user
+"""
+IN_ONE = """
+WITH early AS MATERIALIZED (SELECT first_name, pg_sleep(0.5) FROM shop_user)
+SELECT early.first_name, late.first_name FROM early, shop_user late
+"""
+
+
+@pytest.mark.parametrize(
+    ("statements", "seen"), [(TOGETHER, [[("", "")], [("new",)]]), (IN_ONE, [[("", "")]])], ids=["together", "in one"]
+)
+def test_statements_sent_together_each_see_what_was_committed_before_them(statements, seen):
+    """One statement would not: what is committed while it waits comes too late for it."""
+    user_id = make_user()
+
+    def look():
+        with db.transaction():
+            return db.several(statements, {})
+
+    looking = Running(look)
+    wait_until(lambda: db.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != [])
+    with db.transaction(single=True):
+        rename(user_id, "new")
+    assert looking.outcome() == seen
 
 
 def test_hook_runs_after_commit_and_not_after_a_rollback():
