@@ -174,6 +174,9 @@ SELECT early.first_name, late.first_name FROM early, shop_user late
 """
 
 
+ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+
+
 @pytest.mark.parametrize(
     ("statements", "seen"), [(TOGETHER, [[("", "")], [("new",)]]), (IN_ONE, [[("", "")]])], ids=["together", "in one"]
 )
@@ -186,7 +189,7 @@ def test_statements_sent_together_each_see_what_was_committed_before_them(statem
             return db.several(statements, {})
 
     looking = Running(look)
-    wait_until(lambda: db.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != [])
+    wait_until(lambda: db.rows(ASLEEP) != [])
     with db.transaction(single=True):
         rename(user_id, "new")
     assert looking.outcome() == seen
