@@ -16,7 +16,7 @@ help:
 	@echo "make crash-points  end every flow at each of its points and write docs/crash-points.md"
 	@echo "make fuzz   10,000 requests made from the OpenAPI document, against a shop of their own;  CASES=…  SEED=…"
 	@echo "make access-matrix  write docs/access-matrix.md from the table the tests ask the shop"
-	@echo "make drill  every fault under load, with incident sheets: half an hour;  make drill-controls"
+	@echo "make drill  every fault under load, with incident sheets: a quarter of an hour;  make drill-controls"
 	@echo "make setup  only make .venv;  make lint;  make format;  make lock  re-lock requirements with uv"
 	@echo "make audit-deps  ask PyPI for known vulnerabilities of what requirements.txt pins; 4: it did not answer for all"
 	@echo "make messages  update the Korean catalogue from the sources and compile it"

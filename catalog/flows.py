@@ -44,4 +44,4 @@ def refresh_popularity(*, now: datetime) -> int:
     """
     today = now.astimezone(ZoneInfo(settings.SHOP_TIME_ZONE)).date()
     with db.transaction():
-        return operations.refresh_popularity(since=today - timedelta(days=POPULARITY_DAYS))
+        return operations.refresh_popularity(since=today - timedelta(days=POPULARITY_DAYS - 1))

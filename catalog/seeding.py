@@ -144,7 +144,7 @@ def refresh_popularity(now: datetime) -> None:
               WHERE date >= (%s AT TIME ZONE %s)::date - %s GROUP BY product_id) sold
         WHERE p.id = product_id AND popularity <> units
         """,
-        [now, settings.SHOP_TIME_ZONE, POPULARITY_DAYS],
+        [now, settings.SHOP_TIME_ZONE, POPULARITY_DAYS - 1],
     )
 
 

@@ -81,7 +81,7 @@ class Connection:
     __slots__ = (
         *("sock", "descriptor", "environ", "lock", "is_busy", "requests", "deadline", "is_ending", "is_deaf", "unsent"),
         *("_parser", "_base", "_url", "_body", "_size", "_limit", "_head_size", "_in_head"),
-        *("_fields", "_fields_size", "_is_body_unread"),
+        *("_fields", "_fields_size", "_is_body_unread", "is_in_request"),
     )
 
     def __init__(self, sock: socket.socket, peer: tuple[Any, ...], *, deadline: float) -> None:
@@ -96,15 +96,12 @@ class Connection:
         self._base = SHARED_ENVIRON | local
         self._parser = httptools.HttpRequestParser(self)
         self._in_head, self._head_size, self._is_body_unread = False, 0, False
+        self._limit = BODY_LIMIT
+        self.is_in_request = False  # one has begun and not yet come to its end; blank lines before it are none of it
 
     @property
     def is_upload(self) -> bool:
         return not self._in_head and self._limit == UPLOAD_LIMIT
-
-    @property
-    def is_in_request(self) -> bool:
-        """Whether a request has begun and not yet come to its end."""
-        return self._in_head or self._head_size > 0
 
     def feed(self, data: bytes) -> None:
         """
@@ -121,6 +118,8 @@ class Connection:
             cause = error.__context__
             self.is_deaf = True
             raise (cause if isinstance(cause, Unreadable) else Unreadable(HTTPStatus.BAD_REQUEST)) from None
+        if not self.is_in_request:
+            self._head_size = 0
         if self._in_head and self._head_size > HEAD_LIMIT:
             self.is_deaf = True
             raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -157,7 +156,7 @@ class Connection:
         if self._is_body_unread:
             return  # the head is known: only its framing was repeated
         self.environ = self._base.copy()
-        self._url, self._size, self._in_head = b"", 0, True
+        self._url, self._size, self._in_head, self.is_in_request = b"", 0, True, True
         self._fields = self._fields_size = 0
         self._body: list[bytes] = []
 
@@ -190,7 +189,7 @@ class Connection:
         if self._is_body_unread:
             self._is_body_unread = False  # now it is read
             return
-        self._in_head, self._head_size = False, 1
+        self._in_head = False
         environ = self.environ
         environ["REQUEST_METHOD"] = self._parser.get_method().decode("latin-1")
         version = self._parser.get_http_version()
@@ -238,7 +237,7 @@ class Connection:
         environ["wsgi.input"] = io.BytesIO(body)
         if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
             environ["CONTENT_LENGTH"] = str(len(body))
-        self._head_size = 0
+        self._head_size, self.is_in_request = 0, False
         self.requests.append(Request(environ, is_last=is_last))
 
 

@@ -130,7 +130,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
                 if event & OUT:
                     self.send_rest(connection)
                 else:
-                    self.read(connection)
+                    self.read_or_end(connection)
             elif listener := self.listeners.get(descriptor):
                 self.accept(listener)
             else:
@@ -205,6 +205,15 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
                 self.ignore()
                 return
 
+    def read_or_end(self, connection: http1.Connection) -> None:
+        """Read; what nobody thought of ends this connection, not the process with everybody else's."""
+        try:
+            self.read(connection)
+        except Exception:
+            self.log.exception("Error reading from a connection")
+            if self.connections.get(connection.descriptor) is connection:
+                self.end(connection)
+
     def read(self, connection: http1.Connection) -> None:
         try:
             data = connection.sock.recv(READ_BYTES)
@@ -229,14 +238,21 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     def dispatch(self, connection: http1.Connection) -> None:
         """Give a connection with a whole request to the threads, unless one has it already."""
         with connection.lock:
-            was_busy, connection.is_busy = connection.is_busy, True
-        if was_busy:
-            if len(connection.requests) >= http1.PIPELINED_LIMIT:
-                self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
+            was_busy = connection.is_busy
+            is_too_much = was_busy + len(connection.requests) > http1.PIPELINED_LIMIT
+            connection.is_busy = was_busy or not is_too_much
+        if is_too_much:
+            self.refuse(connection, HTTPStatus.TOO_MANY_REQUESTS)
+        if is_too_much or was_busy:
             return
-        while connection.requests and (answer := self.answer_at_once(connection.requests[0].environ)):
+        # An answer the client has not taken yet stands before the next one.
+        while (
+            connection.requests
+            and not connection.unsent
+            and (answer := self.answer_at_once(connection.requests[0].environ))
+        ):
             self.answer_or_log(connection, connection.requests.popleft(), answer)
-        if connection.requests:
+        if connection.requests and not connection.unsent:
             self.waiting.put(connection)
         else:
             self.give_back(connection)

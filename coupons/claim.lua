@@ -16,6 +16,9 @@ local position = redis.call('HINCRBY', KEYS[1], 'taken', 1)
 local issuance = string.format('%.0f', tonumber(gate[6]) * 4294967296 + position)
 local place = position .. ':' .. issuance
 redis.call('HSET', KEYS[2], ARGV[1], place)
+if redis.call('HLEN', KEYS[2]) == 1 then -- made just now: a gate opened for nobody has no users to expire with it
+    redis.call('PEXPIREAT', KEYS[2], redis.call('PEXPIRETIME', KEYS[1]))
+end
 redis.call('HSET', KEYS[4], issuance, ARGV[2] .. ':' .. ARGV[1] .. ':' .. position)
 redis.call('XADD', KEYS[3], '*', 'campaign', ARGV[2], 'user', ARGV[1], 'issuance', issuance)
 return {'placed', place}

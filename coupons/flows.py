@@ -1,7 +1,6 @@
 """What can happen to coupons: a customer claims, the worker records, the operator edits, the clock expires."""
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,12 +61,9 @@ def claim_coupon(*, user_id: int, campaign_id: int, key: Key | None, now: dateti
         begun = idempotency.begin(key, Claimed, now=now)
     slot = begun.slot
     if slot.fresh:
+        claim = _claim_again if begun.resumed else _claim
         try:
-            slot.finish(_claim(user_id=user_id, campaign_id=campaign_id, now=now))
-        except CouponAlreadyIssued as refusal:
-            # An attempt that died after the gate let it in finds its own place.
-            own = _own_place(refusal.issuance_id, user_id, campaign_id) if begun.resumed else None
-            slot.finish(own) if own else slot.refuse(refusal)
+            slot.finish(claim(user_id=user_id, campaign_id=campaign_id, now=now))
         except (Refused, NotFound) as refusal:
             slot.refuse(refusal)
         except Exception:
@@ -79,9 +75,17 @@ def claim_coupon(*, user_id: int, campaign_id: int, key: Key | None, now: dateti
     return slot.answer()
 
 
-def _own_place(issuance_id: int, user_id: int, campaign_id: int) -> Claimed | None:
-    place = gate.find_places([campaign_id], user_id).get(campaign_id)
-    return Claimed(issuance_id=issuance_id, coupon_id=campaign_id, position=place[0]) if place else None
+def _claim_again(*, user_id: int, campaign_id: int, now: datetime) -> Claimed:
+    """Claim after an attempt that ended without an answer: one that was let in finds its own place."""
+    try:
+        return _claim(user_id=user_id, campaign_id=campaign_id, now=now)
+    except CouponAlreadyIssued as refusal:
+        position = queries.find_position(refusal.issuance_id)  # what took the row lock's way no gate need know
+        if position is None and (place := gate.find_places([campaign_id], user_id).get(campaign_id)):
+            position = place[0]
+        if position is None:
+            raise
+        return Claimed(issuance_id=refusal.issuance_id, coupon_id=campaign_id, position=position)
 
 
 def _claim(*, user_id: int, campaign_id: int, now: datetime) -> Claimed:
@@ -215,7 +219,7 @@ def oldest_unrecorded_seconds() -> float:
     """
     parked = ParkedItem.objects.filter(stage=RECORD_CLAIMS).values_list("item_id", flat=True)
     oldest = next(iter(gate.list_claims(limit=1, skip=parked)), None)
-    return time.time() - oldest.taken_at if oldest else 0.0
+    return gate.clock() - oldest.taken_at if oldest else 0.0
 
 
 def check_gates(*, now: datetime) -> int:

@@ -248,6 +248,13 @@ def find_places(campaign_ids: list[int], user_id: int) -> dict[int, tuple[int, i
     return {campaign_id: _place(fact) for campaign_id, fact in zip(campaign_ids, facts, strict=True) if fact}
 
 
+def clock() -> float:
+    """Return the gate's time, in seconds: claims are stamped with it (FAULTS.md F48)."""
+    with connections.breaker.guard():
+        seconds, microseconds = connections.gate().time()
+    return int(seconds) + int(microseconds) / 1_000_000
+
+
 def backlog() -> int:
     """Return how many claims wait to be recorded."""
     with connections.breaker.guard():

@@ -52,7 +52,7 @@ def _led_by(fresh: list[dict[str, Any]], recorded: cursors.Page, *, size: int) -
 def _list_pending(user_id: int, *, now: datetime) -> list[dict[str, Any]]:
     """Return a user's claims that PostgreSQL does not know yet; none when Redis does not answer."""
     try:
-        held = gate.find_places(queries.list_running_campaign_ids(now=now), user_id)
+        held = gate.find_places(queries.list_campaign_ids(since=now - gate.KEPT_AFTER_CLOSE), user_id)
     except DependencyUnavailable:
         return []
     recorded = queries.list_recorded_ids([issuance_id for _position, issuance_id in held.values()])

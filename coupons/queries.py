@@ -55,9 +55,9 @@ def _page_of(rows: Any, position: cursors.Position | None) -> Any:
     return rows.filter(pk__lt=position.row_id).order_by("-pk")
 
 
-def list_running_campaign_ids(*, now: datetime) -> list[int]:
-    """Return the campaigns whose gate may hold claims."""
-    return list(Campaign.objects.filter(closes_at__gt=now).order_by("pk").values_list("pk", flat=True))
+def list_campaign_ids(*, since: datetime) -> list[int]:
+    """Return the campaigns that close after `since`."""
+    return list(Campaign.objects.filter(closes_at__gt=since).order_by("pk").values_list("pk", flat=True))
 
 
 def list_gate_versions(*, since: datetime) -> list[tuple[int, int]]:
@@ -91,6 +91,15 @@ def find_issuance(*, issuance_id: int, user_id: int, now: datetime) -> dict[str,
     """Return a user's issuance as clients see it, if PostgreSQL knows it."""
     row = Issuance.objects.filter(pk=issuance_id, user_id=user_id).values(*STORED).first()
     return None if row is None else _copy(row, now)
+
+
+def find_position(issuance_id: int) -> int | None:
+    """Return the place of a recorded issuance; None while it is not recorded, or if it was rejected."""
+    return Issuance.objects.values_list("position", flat=True).filter(pk=issuance_id).first()
+
+
+IS_RECORDED = "EXISTS (SELECT FROM coupons_issuance WHERE coupons_issuance.id = {})"
+"""SQL that says the same as `is_recorded`, of a column."""
 
 
 def is_recorded(issuance_id: int) -> bool:

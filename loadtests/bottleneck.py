@@ -13,7 +13,7 @@ from typing import Any
 from loadtests.results import Sample, Saturation, series
 
 WINDOW, NEEDED = 5, 4
-BUSY_SHARE = 0.9
+BUSY_SHARE, ALL_BUT_A_LITTLE = 0.9, 0.95
 LOCK_WAITS = 5  # backends waiting for a lock at once; one or two are the stages taking turns
 CLAIMS_WAITING = 2_000  # ten batches: more than a second of recording
 PARTS = ("web", "worker", "beat", "postgres", "redis", "metrics", "k6", "runner", "others")
@@ -29,17 +29,23 @@ class Resource:
 
 
 def resources(*, machine: Mapping[str, Any], objectives: Mapping[str, Any]) -> list[Resource]:
-    """Return what is watched; `machine` is the run's (cores, processes by part, max_connections)."""
+    """
+    Return what is watched; `machine` is the run's (cores, processes by part, max_connections).
+
+    Shop and generator may be kept on CPUs of their own: each is held against those it may use.
+    """
     cores, processes = float(machine["cores"]), machine.get("processes", {})
+    of_shop, of_k6 = (float(machine.get(name, cores)) for name in ("cores_shop", "cores_k6"))
     found = [
         Resource(name="connections", series="connections", limit=BUSY_SHARE * machine.get("max_connections", 0)),
         Resource(name="locks", series="lock_waits", limit=LOCK_WAITS),
-        Resource(name="web", series="cpu_web", limit=_cpu_limit(processes.get("web", 0) - 1, cores)),
-        Resource(name="worker", series="cpu_worker", limit=_cpu_limit(processes.get("worker", 0) - 1, cores)),
+        Resource(name="web", series="cpu_web", limit=_cpu_limit(processes.get("web", 0) - 1, of_shop)),
+        Resource(name="worker", series="cpu_worker", limit=_cpu_limit(processes.get("worker", 0) - 1, of_shop)),
         Resource(name="redis", series="cpu_redis", limit=BUSY_SHARE),  # one thread executes commands
-        Resource(name="postgres", series="cpu_postgres", limit=BUSY_SHARE * cores),
-        Resource(name="k6", series="cpu_k6", limit=BUSY_SHARE * cores),
-        Resource(name="machine", series="cpu_machine", limit=0.95 * cores),
+        Resource(name="postgres", series="cpu_postgres", limit=BUSY_SHARE * of_shop),
+        Resource(name="k6", series="cpu_k6", limit=BUSY_SHARE * of_k6),
+        Resource(name="shop", series="cpu_shop", limit=ALL_BUT_A_LITTLE * of_shop),
+        Resource(name="machine", series="cpu_machine", limit=ALL_BUT_A_LITTLE * cores),
         Resource(name="orders", series="oldest_order", limit=objectives["orders_settled_p95_ms"] / 1000),
         Resource(name="claims", series="claims_waiting", limit=CLAIMS_WAITING),
     ]

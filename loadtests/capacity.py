@@ -86,7 +86,14 @@ def audited(best: Run, audit: AuditResult) -> Run:
 
 
 def conclude(runs: list[Run], probes: list[Probe]) -> Run:
-    """Return the best run under the search's own verdict; if none met everything, the slowest as it was judged."""
+    """
+    Return the best run under the search's own verdict; if none met everything, the slowest as it was judged.
+
+    A run that lost what it had acknowledged stands before all others: no rate makes up for that.
+    """
+    for run in runs:
+        if verdict.find_lost(run):
+            return replace(run, probes=probes)
     met = [(probe.rate, run) for probe, run in zip(probes, runs, strict=True) if probe.met]
     if not met:
         return replace(runs[-1], probes=probes)

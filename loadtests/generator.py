@@ -21,7 +21,6 @@ from loadtests.results import Generator
 from loadtests.scenarios import SCRIPTS, Plan
 from shop.local import ports, processes
 
-THRESHOLDS_MISSED = 99  # k6's exit code; the verdict is ours, so it says nothing new
 GRACE_SECONDS = 60.0  # k6 may finish its last requests; after that it hangs
 CLASSES = [f"latency_le_{bound}" for bound in (*BOUNDS_MS, "inf")]
 WATCHED = ("iterations", "dropped_iterations", "unexpected", "vus")

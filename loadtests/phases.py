@@ -111,9 +111,12 @@ def by_factor(phases: Sequence[Phase], value: Callable[[Phase], float | None]) -
     return {factor: statistics.median(found) for factor, found in values.items()}
 
 
-def goodput_by_factor(phases: Sequence[Phase]) -> dict[float, float]:
-    """Return the goodput at each factor, the median of its rounds."""
-    return by_factor(phases, lambda phase: phase.work)
+def goodput_shares(phases: Sequence[Phase]) -> list[tuple[Phase, float]]:
+    """Return each phase with its share of the best goodput of its round. See Note [Rounds]."""
+    best: dict[str, float] = {}
+    for together in reversed(_rounds(phases)):  # one phase may stand in several rounds: the first one is its own
+        best |= {phase.name: max(other.work for other in together) or 1.0 for phase in together}
+    return [(phase, phase.work / best[phase.name]) for phase in phases]
 
 
 def goodput_lost(phases: Sequence[Phase]) -> float:

@@ -28,9 +28,9 @@ class Use:
 
 
 def cores(*pids: int) -> int:
-    """Return how many CPUs this process and these others may use together; one that has ended counts for nothing."""
-    found = os.sched_getaffinity(0)
-    for pid in pids:
+    """Return how many CPUs these processes may use together, without any this one; who has ended counts for nothing."""
+    found: set[int] = set()
+    for pid in pids or (0,):
         with suppress(ProcessLookupError):
             found |= os.sched_getaffinity(pid)
     return len(found)

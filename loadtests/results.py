@@ -50,10 +50,6 @@ class Endpoint:
         return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
 
     @property
-    def answered(self) -> int:
-        return self.requests - self.statuses.get("0", 0)
-
-    @property
     def unknown(self) -> int:
         """Requests whose effect the client cannot know: no answer, or a fault in the middle."""
         return sum(count for status, count in self.statuses.items() if status == "0" or status >= "500")

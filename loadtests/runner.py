@@ -181,7 +181,9 @@ def _machine(sampler: Sampler) -> dict[str, Any]:
     """Return what the figures were made on."""
     version, most = db.rows("SELECT current_setting('server_version'), current_setting('max_connections')::int")[0]
     return {
-        "cores": procfs.cores(*sampler.pids),
+        "cores": procfs.cores(0, *sampler.pids),
+        "cores_k6": procfs.cores(),  # k6 may use what this process may
+        "cores_shop": procfs.cores(*sampler.pids),
         "memory_mb": procfs.memory_total_mb(),
         "k6": k6_version(),
         "postgres": version,

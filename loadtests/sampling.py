@@ -115,9 +115,13 @@ class Sampler:
         for part, pids in {**self._parts, **own}.items():
             values |= self._part(part, procfs.use_of(pids), elapsed)
         busy, self._busy = self._busy, procfs.busy_seconds()
-        known = sum(value for name, value in values.items() if name.startswith("cpu_"))
+        cpus = {name.removeprefix("cpu_"): used for name, used in values.items() if name.startswith("cpu_")}
         machine = (self._busy - busy) / elapsed
-        return values | {"cpu_machine": machine, "cpu_others": max(0.0, machine - known)}
+        return values | {
+            "cpu_shop": sum(used for part, used in cpus.items() if part not in ("k6", "runner")),
+            "cpu_machine": machine,
+            "cpu_others": max(0.0, machine - sum(cpus.values())),
+        }
 
     def _part(self, part: str, now: procfs.Use, elapsed: float) -> dict[str, float]:
         if not now.cpu:

@@ -1,8 +1,8 @@
 """The report of an overload: its phases side by side, who was refused in each, and both over time."""
 
 from loadtests.charts import Chart, Line
-from loadtests.document import Block, Figures, Heading, Table, precise, share, tidy, whole
-from loadtests.phases import CLASSES, goodput_by_factor, shed_share
+from loadtests.document import Block, Figures, Heading, Table, precise, tidy, whole
+from loadtests.phases import CLASSES, goodput_shares, shed_share
 from loadtests.results import Phase, Run, series
 from loadtests.texts import label, labels, text
 
@@ -14,11 +14,10 @@ def phases(run: Run, language: str) -> list[Block]:
     """What each phase of an overload asked and got; nothing for other runs."""
     if not run.phases:
         return []
-    most = max(goodput_by_factor(run.phases).values())
     shed = ["phase", *(f"class_{worth}" for worth in CLASSES)]
     return [
         Heading(label("phases", language)),
-        Table(labels([*RATES], language), [_rates(phase, most, language) for phase in run.phases]),
+        Table(labels([*RATES], language), [_rates(*row, language) for row in goodput_shares(run.phases)]),
         Table(labels([*TIMES], language), [_times(phase, language) for phase in run.phases]),
         Heading(label("who_was_refused", language)),
         Table(labels(shed, language), [_refused(phase, language) for phase in run.phases]),
@@ -31,10 +30,10 @@ def _name(phase: Phase, language: str) -> str:
     return f"{label(f'phase_{kind}', language)} {number}".rstrip()
 
 
-def _rates(phase: Phase, most: float, language: str) -> list[str]:
+def _rates(phase: Phase, of_best: float, language: str) -> list[str]:
     per_second = [precise(phase.per_second(*kinds)) for kinds in ((), ("good",))]
     lost = [precise(phase.per_second(kind)) for kind in ("late", "shed")]
-    work = [f"{phase.work:.2f}", share(phase.work, most)]
+    work = [f"{phase.work:.2f}", f"{of_best:.2%}"]
     return [_name(phase, language), tidy(phase.factor), *per_second, *work, *lost, whole(phase.count("error"))]
 
 

@@ -16,7 +16,8 @@ MISSING_SHARE = 0.01  # of the planned iterations
 LATE_SECONDS = 0.25  # k6 may be this much behind when time is up (measured: 0.1 s on a busy machine); nothing drops
 ELSEWHERE = ("unexpected", "dropped_iterations", "generator_wait_ms", "settle_within_s")
 """Objectives whose breach makes a run wrong or invalid; they are not said a second time."""
-GENERATOR_SHARE = 0.8  # of the machine's CPUs; a generator that takes more measures itself
+GENERATOR_SHARE = 0.8  # of the CPUs it may use; a generator that takes more measures itself
+THRESHOLDS_MISSED = 99  # k6's exit code; the verdict is ours, so it says nothing new
 ENOUGH_TO_TELL = 20  # requests of which none succeeded: chance no longer explains it
 
 
@@ -46,7 +47,7 @@ def judge(run: Run) -> Verdict:
 
 def find_wrong(run: Run) -> list[Finding]:
     """Return what no generator can be blamed for."""
-    found = [_lost(line.fact, line.subject, line.k6, line.database) for line in run.lines if line.state == "lost"]
+    found = find_lost(run)
     if run.audit and run.audit.violations:
         found.append(Finding(key="violations", values={"count": len(run.audit.violations)}))
     found += [
@@ -63,8 +64,13 @@ def find_wrong(run: Run) -> list[Finding]:
     return found + _unsold(run)
 
 
-def _lost(fact: str, subject: str, k6: int | None, database: int | None) -> Finding:
-    return Finding(key=f"lost_{fact}", values={"endpoint": subject, "k6": k6, "database": database})
+def find_lost(run: Run) -> list[Finding]:
+    """Return what was acknowledged and is not there."""
+    return [
+        Finding(key=f"lost_{line.fact}", values={"endpoint": line.subject, "k6": line.k6, "database": line.database})
+        for line in run.lines
+        if line.state == "lost"
+    ]
 
 
 def _unsold(run: Run) -> list[Finding]:
@@ -108,12 +114,12 @@ def _generator(run: Run) -> list[Finding]:
     if made.wait_ms is not None and made.wait_ms > limits["generator_wait_ms"]:
         waited = {"wait_ms": made.wait_ms, "limit": limits["generator_wait_ms"]}
         found.append(Finding(key="generator_waited", values=waited))
-    most_cpus = GENERATOR_SHARE * float(run.machine.get("cores", 0))
-    if made.cpus is not None and made.cpus > most_cpus:
-        found.append(Finding(key="generator_took_all", values={"cpus": made.cpus, "cores": run.machine["cores"]}))
+    cores = run.machine.get("cores_k6", run.machine.get("cores", 0))  # earlier reports do not tell them apart
+    if made.cpus is not None and made.cpus > GENERATOR_SHARE * cores:
+        found.append(Finding(key="generator_took_all", values={"cpus": made.cpus, "cores": cores}))
     if failed := run.total.count("generator"):
         found.append(Finding(key="generator_failed", values={"count": failed}))
-    if made.exit_code not in (0, 99):  # 99: a threshold was missed, which is for us to say
+    if made.exit_code not in (0, THRESHOLDS_MISSED):
         found.append(Finding(key="generator_ended", values={"code": made.exit_code}))
     return found
 

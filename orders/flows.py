@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -21,9 +21,10 @@ from orders import allocation, operations, pricing, queries
 from orders.allocation import Claimed
 from orders.errors import ISSUANCE_NOT_USABLE, OrderNotCancellable, OrderNotFound
 from orders.pricing import LineRequest
+from orders.queries import CLAIM_WAIT
 from orders.states import Status
 from shop import db, idempotency, pipeline, trail, wakeups
-from shop.errors import InvalidToken
+from shop.errors import DependencyUnavailable, InvalidToken
 from shop.idempotency import Key
 from shop.trail import Act
 
@@ -35,7 +36,6 @@ RESERVE_STOCK, REDEEM_COUPONS, TAKE_PAYMENTS, RELEASE = (
 )
 
 USER_EXISTS = "orders_order_user_id_e9b59eb1_fk_shop_user_id"
-CLAIM_WAIT = timedelta(seconds=30)  # how long an order waits for its coupon to arrive from the gate (FAULTS.md P15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,16 @@ def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> Acc
     """
     user_id, issuance_id = request.user_id, request.issuance_id
     # A claim still at the gate may be spent: asked before the transaction, because it asks Redis.
-    is_claim = issuance_id is not None and is_claim_of(issuance_id=issuance_id, user_id=user_id)
+    is_claim, silence = _look_at_gate(issuance_id=issuance_id, user_id=user_id)
     gone = db.constraint_errors({USER_EXISTS: InvalidToken})  # deferred: it surfaces at COMMIT
     with (
         gone,
         db.transaction("orders.place_order", [user_id], single=key is None),
         idempotency.once(key, AcceptedOrder, now=now) as slot,
     ):
-        if slot.fresh:  # a replay answers even if the product has gone since
+        if slot.fresh:  # a replay answers even if the product has gone since, or Redis is away
+            if silence is not None:
+                raise silence
             lines = pricing.price(request.lines, get_offers([line.product_id for line in request.lines]))
             if issuance_id is not None and not is_claim:
                 check_usable(issuance_id=issuance_id, user_id=user_id, now=now)
@@ -96,6 +98,14 @@ def place_order(*, request: OrderRequest, key: Key | None, now: datetime) -> Acc
             db.run_after_commit(partial(wakeups.wake, RESERVE_STOCK))
             slot.finish(_accepted(order_id, pricing.subtotal(lines), now))
     return slot.answer()
+
+
+def _look_at_gate(*, issuance_id: int | None, user_id: int) -> tuple[bool, DependencyUnavailable | None]:
+    """Say whether an order's coupon is a claim still at the gate, or that it could not be found out."""
+    try:
+        return issuance_id is not None and is_claim_of(issuance_id=issuance_id, user_id=user_id), None
+    except DependencyUnavailable as silence:
+        return False, silence
 
 
 def _accepted(order_id: int, subtotal: int, now: datetime) -> AcceptedOrder:
@@ -139,7 +149,7 @@ def redeem_coupons(*, claim: pipeline.Claim, now: datetime) -> None:
     with db.transaction(REDEEM_COUPONS, claim.taken):
         orders = operations.claim_orders(REDEEM_COUPONS, Status.STOCK_RESERVED, claim)
         held = coupons.lock_issuances(order.issuance_id for order in orders if order.issuance_id is not None)
-        orders, waiting = _split_by_claim(orders, held, now=now)
+        orders, waiting = _split_by_claim(orders, held)
         claim.put_off.extend(operations.ids_of(waiting))
         discounts = _usable_discounts(orders, held, now=now)
         refused = {
@@ -155,15 +165,14 @@ def redeem_coupons(*, claim: pipeline.Claim, now: datetime) -> None:
 
 
 def _split_by_claim(
-    orders: Sequence[Claimed], held: Mapping[int, coupons.LockedIssuance], *, now: datetime
+    orders: Sequence[Claimed], held: Mapping[int, coupons.LockedIssuance]
 ) -> tuple[list[Claimed], list[Claimed]]:
     """Split off orders whose coupon is still on its way from the gate; for a time only, the gate may have lost it."""
-    oldest = now - CLAIM_WAIT
-    waiting = [
-        order
-        for order in orders
-        if order.created_at is not None and order.issuance_id not in held and order.created_at > oldest
-    ]
+    absent = [order for order in orders if order.issuance_id is not None and order.issuance_id not in held]
+    if not absent:
+        return list(orders), []
+    oldest = db.clock() - CLAIM_WAIT  # by the worker's own clock, one ahead of time would wait for nobody (F48)
+    waiting = [order for order in absent if order.created_at is not None and order.created_at > oldest]
     waiting_ids = set(operations.ids_of(waiting))
     return [order for order in orders if order.order_id not in waiting_ids], waiting
 

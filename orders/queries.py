@@ -1,11 +1,12 @@
 """Reads of orders; they change nothing."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 
+import coupons.queries as coupons
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderHistory, OrderLine
 from orders.states import UNSETTLED, Status
@@ -24,20 +25,30 @@ STORED = (
 )
 
 
+CLAIM_WAIT = timedelta(seconds=30)  # how long an order waits for its coupon to arrive from the gate (FAULTS.md P15)
 OLDEST_WAITING = """(
     SELECT created_at FROM orders_order
     WHERE status = '{status}'
       AND NOT EXISTS (SELECT FROM shop_parkeditem WHERE item_id = orders_order.id AND starts_with(stage, 'orders.'))
+      {but}
     ORDER BY id LIMIT 1
 )"""
+# Who waits for a coupon on purpose is no backlog; after that time it is as late as any other.
+BUT_FOR_COUPONS = f"""AND (
+    issuance_id IS NULL OR {coupons.IS_RECORDED.format("issuance_id")}
+    OR created_at < clock_timestamp() - interval '{CLAIM_WAIT.seconds + admission.BACKLOG_SECONDS:.0f} s'
+)"""
 OLDEST_UNSETTLED = "SELECT extract(epoch FROM clock_timestamp() - least({}))::float8".format(  # noqa: S608 - words of our own
-    ", ".join(OLDEST_WAITING.format(status=status) for status in UNSETTLED)
+    ", ".join(
+        OLDEST_WAITING.format(status=status, but=BUT_FOR_COUPONS if status == Status.STOCK_RESERVED else "")
+        for status in UNSETTLED
+    )
 )
 
 
 @admission.backlog(admission.Worth.ORDER)
 def oldest_unsettled_seconds() -> float:
-    """Return the age of the oldest order that the pipeline has still to settle, but for those set aside."""
+    """Return the age of the oldest order still to be settled, but for those set aside and those that await a coupon."""
     return db.rows(OLDEST_UNSETTLED)[0][0] or 0.0
 
 

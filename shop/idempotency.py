@@ -208,13 +208,14 @@ def begin(key: Key, kind: type[T], *, now: datetime) -> Begun[T]:
         IdempotencyRecord.objects.create(
             user_id=key.user_id, route=key.route, key=key.key, fingerprint=key.fingerprint, created_at=now
         )
-    elif record.status or record.fingerprint != key.fingerprint:
+    elif record.status:
         _replay(record, key, begun.slot)
     elif (now - record.created_at).total_seconds() < TAKE_OVER_SECONDS:
-        raise errors.IdempotencyKeyInFlight
+        raise errors.IdempotencyKeyInFlight if record.fingerprint == key.fingerprint else errors.IdempotencyKeyReused
     else:
-        begun.resumed = True
-        _records(key).update(created_at=now)
+        # What ended in a 5xx is not remembered (API.md): with another body the key is a new request's.
+        begun.resumed = record.fingerprint == key.fingerprint
+        _records(key).update(created_at=now, fingerprint=key.fingerprint)
     return begun
 
 

@@ -15,6 +15,8 @@ log = structlog.get_logger("shop.request")
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}", re.ASCII)  # what of a client's X-Request-Id is repeated
 
+BODILESS = (204, 304)  # RFC 9110, 8.6: no length, a cache would take it for that of the answer it keeps
+
 
 def request_id_of(environ: Mapping[str, Any]) -> str:
     """Return the client's request id if it is a sane one, else a new one."""
@@ -35,7 +37,7 @@ class Observe:
         request.get_host()  # raises DisallowedHost for a host the shop does not answer to
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
-        if isinstance(response, HttpResponse):  # else it streams
+        if isinstance(response, HttpResponse) and response.status_code not in BODILESS:  # else it streams
             response["Content-Length"] = str(len(response.content))
             if request.method == "HEAD":
                 response.content = b""

@@ -126,6 +126,8 @@ def test_popularity_follows_the_units_sold():
     assert flows.refresh_popularity(now=now) == 2
     assert flows.refresh_popularity(now=now) == 0
     assert dict(Product.objects.values_list("pk", "popularity")) == {hot: 5, cold: 1}
-    db.rows("UPDATE catalog_dailysales SET date = date - 31")
+    db.rows("UPDATE catalog_dailysales SET date = date - 29")  # the first of thirty days, today the last
+    assert flows.refresh_popularity(now=now) == 0
+    db.rows("UPDATE catalog_dailysales SET date = date - 1")
     assert flows.refresh_popularity(now=now) == 2
     assert set(Product.objects.values_list("popularity", flat=True)) == {0}

@@ -3,8 +3,10 @@
 import hashlib
 import itertools
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 from django.db import connection
 from django.db.models import Q
@@ -108,6 +110,11 @@ def coupon_of(user_id: int, **terms: Any) -> int:
 
 def cancel(order_id: int) -> None:
     orders.flows.cancel_order(order_id=order_id, user_id=None, reason="", key=None, now=timezone.now())
+
+
+def database_ahead(seconds: float) -> AbstractContextManager[object]:
+    """Have the flows that ask for the database's time hear one that is so much later."""
+    return mock.patch("shop.db.clock", return_value=timezone.now() + timedelta(seconds=seconds))
 
 
 def run(*stages: pipeline.Stage, limit: int = 500) -> list[int]:

@@ -28,7 +28,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if path == "/parts":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return iter([b"one", b"", b"two"])
-    body = b"x" * BIG if path == "/big" else f"{path} {environ['QUERY_STRING']} {len(said)}".encode()
+    body = b"x" * BIG if path in ("/big", "/ready/big") else f"{path} {environ['QUERY_STRING']} {len(said)}".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
@@ -73,7 +73,7 @@ def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
 
 
 def find_ready(environ: dict[str, Any]) -> Any:
-    return application if environ["PATH_INFO"] in ("/ready", "/release") else None
+    return application if environ["PATH_INFO"] in ("/ready", "/ready/big", "/release") else None
 
 
 door = NarrowDoor()

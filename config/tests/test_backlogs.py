@@ -4,6 +4,7 @@ import pytest
 
 from config.tests.building import claim, make_campaign, make_product, make_user, place, run, settle
 from coupons import flows as coupon_flows
+from coupons.tasks import RECORD_CLAIMS
 from orders import queries as order_queries
 from orders.tasks import RESERVE_STOCK
 from shop import admission, db
@@ -44,6 +45,23 @@ def test_an_order_set_aside_does_not_close_the_shop():
     assert order_queries.oldest_unsettled_seconds() == pytest.approx(10, abs=5)
 
 
+def test_an_order_that_awaits_its_coupon_does_not_close_the_shop():
+    user = make_user(balance=1_000)
+    product, issuance_id = make_product(stock=1, price=100), claim(user, make_campaign()).issuance_id
+    order_id = place(user, (product, 1), issuance_id=issuance_id)
+    run(RESERVE_STOCK)
+
+    def age(seconds):
+        made = "UPDATE orders_order SET created_at = now() - %s * interval '1 s' WHERE id = %s"
+        db.rows(made, [seconds, order_id])
+        return order_queries.oldest_unsettled_seconds()
+
+    assert age(45) == 0.0
+    assert age(55) == pytest.approx(55, abs=5)  # nobody has given up for it: the stage stands still
+    run(RECORD_CLAIMS)
+    assert age(25) == pytest.approx(25, abs=5)
+
+
 def test_the_age_is_read_through_the_index_of_unsettled_orders():
     orders_of_ages(1)
     db.rows("SET enable_seqscan = off")
@@ -58,7 +76,7 @@ def test_the_oldest_unrecorded_claim_counts(monkeypatch):
     assert coupon_flows.oldest_unrecorded_seconds() == 0.0
     claimed = claim(make_user(), make_campaign())
     first = coupon_flows.gate.list_claims(limit=1)[0]
-    monkeypatch.setattr(coupon_flows.time, "time", lambda: first.taken_at + 25.0)
+    monkeypatch.setattr(coupon_flows.gate, "clock", lambda: first.taken_at + 25.0)
     assert coupon_flows.oldest_unrecorded_seconds() == 25.0
     park("coupons.record_claims", claimed.issuance_id)
     assert coupon_flows.oldest_unrecorded_seconds() == 0.0

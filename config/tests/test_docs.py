@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import get_commands
 
 from config import env
@@ -51,6 +52,7 @@ def sections(page: Path) -> list[str]:
     return re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
 
 
+OURS = {config.name for config in apps.get_app_configs() if Path(config.path).parent == ROOT}
 SETTINGS, COMMANDS = sections(README).index("Settings"), sections(README).index("Commands")
 
 
@@ -65,9 +67,9 @@ def test_settings_are_explained_in_their_own_words() -> None:
 
 
 @BOTH
-def test_listed_commands_exist(page: Path) -> None:
+def test_all_our_commands_are_listed_and_no_others(page: Path) -> None:
     names = [cells[0].strip("`") for cells in rows_of(page, COMMANDS)]
-    assert set(names) <= set(get_commands())
+    assert set(names) == {name for name, app in get_commands().items() if app in OURS}
     assert names == [cells[0].strip("`") for cells in rows_of(README, COMMANDS)]
 
 

@@ -6,7 +6,6 @@ A failure prints the steps that lead to it.
 """
 
 from contextlib import nullcontext
-from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -37,6 +36,7 @@ from config.tests.building import (
     cancel,
     charge,
     claim,
+    database_ahead,
     make_campaign,
     make_product,
     make_user,
@@ -210,8 +210,8 @@ class Shop(RuleBasedStateMachine):
 
     @rule(limit=BATCH)
     def give_up_waiting_for_coupons(self, limit: int) -> None:
-        late = timezone.now() + timedelta(seconds=31)
-        REDEEM_COUPONS.flow(claim=pipeline.Claim(limit=limit), now=late)
+        with database_ahead(31):
+            REDEEM_COUPONS.flow(claim=pipeline.Claim(limit=limit), now=timezone.now())
         self.model.redeem_coupons(limit, is_late=True)
 
     def _expect(self, stage: pipeline.Stage, limit: int) -> None:
@@ -268,9 +268,9 @@ class Shop(RuleBasedStateMachine):
         """Let everything settle, without the model, and audit all of it."""
         if not hasattr(self, "model"):
             return
-        late = timezone.now() + timedelta(seconds=31)
-        for stage in STAGES:
-            stage.flow(claim=pipeline.Claim(limit=500), now=late)
+        with database_ahead(31):
+            for stage in STAGES:
+                stage.flow(claim=pipeline.Claim(limit=500), now=timezone.now())
         assert_sound()
 
 

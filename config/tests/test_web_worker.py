@@ -1,21 +1,25 @@
 """The web's worker between real sockets and a small application, with two threads."""
 
+import logging
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from config import http1
 from config.tests.served import BIG
-from config.worker import ANSWERING_NICENESS
+from config.worker import ANSWERING_NICENESS, Worker
 from shop.local import ports
 from shop.testing import wait_until
 from shop.testing_shop import ROOT
@@ -97,6 +101,61 @@ def test_threads_that_answer_leave_the_cpu_to_the_loop(server: Server) -> None:
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     said = server.say(b"".join(GET % f"/?{n}".encode() for n in range(12)) + LAST % b"/?last")
     assert bodies(said) == [*(f"/ {n} 0".encode() for n in range(12)), b"/ last 0"]
+
+
+def test_more_than_sixteen_requests_at_once_are_refused_unanswered(server: Server) -> None:
+    said = server.say(b"".join(GET % f"/?{n}".encode() for n in range(17)))
+    assert said.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+    assert b"/ 0 0" not in said
+    assert len(bodies(server.say(b"".join(GET % f"/?{n}".encode() for n in range(15)) + LAST % b"/?last"))) == 16
+
+
+def test_blank_lines_before_a_request_are_passed_over_and_end_nothing(server: Server) -> None:
+    """RFC 9112, 2.2. They once ended the process: its loop asked a connection without a request for its limit."""
+    pid = bodies(server.say(LAST % b"/pid"))
+    with server.connect() as other, server.connect() as peer:
+        other.sendall(LAST % b"/slow")
+        peer.sendall(b"\r\n")
+        time.sleep(0.1)
+        peer.sendall(b"\r\n\r\n" + GET % b"/?first" + b"\r\n")
+        time.sleep(0.1)
+        peer.sendall(LAST % b"/?second")
+        assert bodies(read_all(peer)) == [b"/ first 0", b"/ second 0"]
+        assert bodies(read_all(other)) == [b"/slow  0"]
+    assert bodies(server.say(LAST % b"/pid")) == pid
+
+
+def test_blank_lines_begin_no_request() -> None:
+    """Else the connection would be told after five seconds that its request came too slowly."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as _peer:
+        sock, address = listener.accept()
+        with sock:
+            connection = http1.Connection(sock, address, deadline=0.0)
+            for data, is_in_request in [
+                (b"\r\n", False),
+                (b"GET / HT", True),
+                (b"TP/1.1\r\nHost: x\r\n\r\n\r\n", False),
+            ]:
+                connection.feed(data)
+                assert connection.is_in_request is is_in_request
+            assert len(connection.requests) == 1
+
+
+def test_a_connection_that_cannot_be_read_is_ended_and_the_loop_goes_on() -> None:
+    worker = Worker.__new__(Worker)
+    worker.poll, worker.log = select.epoll(), logging.getLogger("test")
+    worker.listeners = {}
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        connection = mock.Mock(sock=ours, descriptor=ours.fileno(), lock=threading.Lock(), is_busy=False)
+        connection.feed.side_effect = AttributeError("nobody thought of it")
+        worker.connections = {connection.descriptor: connection}
+        worker.poll.register(ours, select.EPOLLIN)
+        theirs.send(b"x")
+        worker.turn(1.0)
+        assert theirs.recv(1) == b""
+        assert (connection.is_ending, connection.is_deaf) == (True, True)
 
 
 def test_a_client_may_stop_sending_before_it_reads(server: Server) -> None:
@@ -236,12 +295,19 @@ def narrow() -> Iterator[Server]:
 
 
 def hold_both_threads(server: Server, stack: ExitStack) -> list[socket.socket]:
-    """Have two slow requests answered and a third wait; each takes half a second."""
+    """Have two requests hold the threads and a third wait for one, until somebody asks for `/release`."""
     peers = [stack.enter_context(server.connect()) for _ in range(3)]
-    for peer in peers:
-        peer.sendall(LAST % b"/slow")
-        time.sleep(0.1)
+    for peer in peers[:2]:
+        peer.sendall(LAST % b"/held")
+    time.sleep(0.2)
+    peers[2].sendall(LAST % b"/vital")
+    wait_until(lambda: bodies(server.say(LAST % b"/ready")) == [b"no"])  # the queue is full
     return peers
+
+
+def let_go(server: Server, held: list[socket.socket]) -> None:
+    assert bodies(server.say(LAST % b"/release")) == [b"/release  0"]
+    assert [bodies(read_all(peer)) for peer in held] == [[b"/held  0"], [b"/held  0"], [b"/vital  0"]]
 
 
 def test_who_finds_the_queue_full_is_answered_at_once_and_stays_connected(narrow: Server) -> None:
@@ -253,7 +319,7 @@ def test_who_finds_the_queue_full_is_answered_at_once_and_stays_connected(narrow
             while said.count(b"no") < 2:
                 said += peer.recv(4_096)
             assert not select.select(waiting, [], [], 0)[0], "it waited for a thread"
-            assert [bodies(read_all(held)) for held in waiting] == [[b"/slow  0"]] * 3
+            let_go(narrow, waiting)
             peer.sendall(LAST % b"/?now")
             assert bodies(read_all(peer)) == [b"/ now 0"]
     assert bodies(said) == [b"no", b"no"]
@@ -263,29 +329,36 @@ def test_who_finds_the_queue_full_is_answered_at_once_and_stays_connected(narrow
 
 def test_who_is_refused_with_its_last_request_is_hung_up_on(narrow: Server) -> None:
     with ExitStack() as stack:
-        hold_both_threads(narrow, stack)
+        held = hold_both_threads(narrow, stack)
         assert bodies(narrow.say(LAST % b"/")) == [b"no"]
+        let_go(narrow, held)
 
 
 def test_a_refusal_that_fails_ends_its_connection_and_nothing_else(narrow: Server) -> None:
     with ExitStack() as stack:
-        hold_both_threads(narrow, stack)
+        held = hold_both_threads(narrow, stack)
         assert narrow.say(GET % b"/fail").startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+        let_go(narrow, held)
     assert bodies(narrow.say(LAST % b"/vital")) == [b"/vital  0"]
 
 
 def test_what_is_vital_waits_and_is_answered(narrow: Server) -> None:
     with ExitStack() as stack:
-        hold_both_threads(narrow, stack)
-        assert bodies(narrow.say(LAST % b"/vital")) == [b"/vital  0"]
+        held = hold_both_threads(narrow, stack)
+        with narrow.connect() as peer:
+            peer.sendall(LAST % b"/vital")
+            assert not select.select([peer], [], [], 0.2)[0]
+            let_go(narrow, held)
+            assert bodies(read_all(peer)) == [b"/vital  0"]
 
 
 def test_the_door_hears_how_long_requests_waited_and_took(narrow: Server) -> None:
     with ExitStack() as stack:
-        for peer in hold_both_threads(narrow, stack):
-            read_all(peer)
-    waited, busy, has_looked, ready = bodies(narrow.say(LAST % b"/seen"))[0].split()
-    assert (float(waited) > 0.0, float(busy) >= 0.5, has_looked, ready) == (True, True, b"True", b"0")
+        held = hold_both_threads(narrow, stack)
+        time.sleep(0.5)
+        let_go(narrow, held)
+    waited, busy, has_looked, _ready = bodies(narrow.say(LAST % b"/seen"))[0].split()
+    assert (float(waited) >= 0.5, float(busy) >= 0.5, has_looked) == (True, True, b"True")
 
 
 def ask_while_threads_are_held(server: Server, path: bytes, *, seconds: float) -> bytes:
@@ -314,13 +387,26 @@ def test_control_what_is_not_ready_waits_for_a_thread(narrow: Server) -> None:
 
 def test_who_finds_the_queue_full_is_refused_what_is_ready_too(narrow: Server) -> None:
     with ExitStack() as stack:
-        hold_both_threads(narrow, stack)
+        held = hold_both_threads(narrow, stack)
         assert bodies(narrow.say(LAST % b"/ready")) == [b"no"]
+        let_go(narrow, held)
 
 
 def test_ready_answers_keep_their_place_among_pipelined_requests(narrow: Server) -> None:
     said = narrow.say(GET % b"/ready" + GET % b"/slow" + GET % b"/ready" + LAST % b"/ready")
     assert bodies(said) == [b"/ready  0", b"/slow  0", b"/ready  0", b"/ready  0"]
+
+
+def test_ready_answers_a_slow_reader_has_not_taken_stand_before_the_next_ones(narrow: Server) -> None:
+    """A second answer must not overwrite what the socket did not take of the first."""
+    with narrow.connect() as peer:
+        peer.sendall(GET % b"/ready/big" + GET % b"/ready/big" + LAST % b"/ready")
+        time.sleep(0.3)
+        assert [(len(body), body[-6:]) for body in bodies(read_all(peer))] == [
+            (BIG, b"xxxxxx"),
+            (BIG, b"xxxxxx"),
+            (9, b"ady  0"),
+        ]
 
 
 def test_processes_forked_from_a_loaded_parent_are_refused() -> None:

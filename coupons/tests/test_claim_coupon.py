@@ -1,6 +1,7 @@
 """Claiming at the gate: who gets in, which position, what every refusal says, and what a repeated key answers."""
 
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 import redis
@@ -17,10 +18,10 @@ from config.tests.building import (
     run,
     settle,
 )
-from coupons import flows, gate
+from coupons import flows, gate, places
 from coupons.errors import CouponAlreadyIssued, CouponClosed, CouponNotFound, CouponNotOpen, CouponSoldOut
 from coupons.flows import Claimed
-from coupons.models import Issuance
+from coupons.models import Campaign, Issuance
 from coupons.tasks import RECORD_CLAIMS
 from shop import connections, wakeups
 from shop.errors import DependencyUnavailable, IdempotencyKeyInFlight, IdempotencyKeyReused
@@ -127,6 +128,26 @@ def test_claim_wakes_the_recorder_and_is_recorded_with_its_promised_place():
     assert_sound()
 
 
+def test_users_of_a_gate_expire_with_it():
+    """A gate that opens for nobody has no users to expire yet: the first claim sees to it."""
+    fresh, rebuilt = make_campaign(), make_campaign()
+    claim(make_user(), rebuilt)
+    settle()
+    gate.demolish(rebuilt)
+    for campaign_id in (fresh, rebuilt):
+        claim(make_user(), campaign_id)
+        ends = [connections.gate().pexpiretime(key(campaign_id)) for key in (gate.gate_key, gate.users_key)]
+        assert ends[0] == ends[1] > 0
+
+
+def test_claim_stays_pending_though_its_campaign_closes_before_it_is_recorded():
+    user_id, campaign_id, now = make_user(), make_campaign(), timezone.now()
+    claimed = claim(user_id, campaign_id)
+    Campaign.objects.update(closes_at=now - HOUR)
+    shown = places.list_issuances(user_id=user_id, status="pending", size=10, position=None, now=now).rows
+    assert [row["issuance_id"] for row in shown] == [claimed.issuance_id]
+
+
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 
@@ -160,16 +181,23 @@ def test_key_is_in_flight_while_the_first_request_is_at_the_gate():
         holder.wait()
         with pytest.raises(IdempotencyKeyInFlight):
             keyed(user_id, campaign_id)
+        with pytest.raises(IdempotencyKeyReused):
+            keyed(user_id, campaign_id, body="another")
         holder.let_go()
         assert first.outcome().position == 1
     assert keyed(user_id, campaign_id).position == 1
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def forget_ten_seconds():
+    IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(seconds=11))
+
+
 def test_request_that_died_after_the_gate_let_it_in_finds_its_place_again(monkeypatch):
     user_id, campaign_id = make_user(), make_campaign()
-
-    class Killed(BaseException):
-        pass
 
     with monkeypatch.context() as patched:
         real = gate.claim
@@ -183,11 +211,34 @@ def test_request_that_died_after_the_gate_let_it_in_finds_its_place_again(monkey
             keyed(user_id, campaign_id)
     with pytest.raises(IdempotencyKeyInFlight):
         keyed(user_id, campaign_id)
-    IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(seconds=11))
+    forget_ten_seconds()
     assert keyed(user_id, campaign_id).position == 1
     settle()
     assert issued(campaign_id) == 1
     assert_sound()
+
+
+def test_request_that_died_under_the_row_lock_finds_its_place_while_redis_is_still_away(monkeypatch):
+    user_id, campaign_id = make_user(), make_campaign()
+    with redis_at("gate", dead_server()):
+        with monkeypatch.context() as patched:
+            patched.setattr("shop.idempotency.remember", mock.Mock(side_effect=Killed))
+            with pytest.raises(Killed):
+                keyed(user_id, campaign_id)
+        forget_ten_seconds()
+        assert keyed(user_id, campaign_id).position == 1
+    assert issued(campaign_id) == 1
+
+
+def test_request_that_failed_is_not_remembered_and_its_key_may_bring_another_one(monkeypatch):
+    user_id, first, second = make_user(), make_campaign(), make_campaign()
+    with monkeypatch.context() as patched:
+        patched.setattr(flows, "_claim", mock.Mock(side_effect=DependencyUnavailable))
+        with pytest.raises(DependencyUnavailable):
+            keyed(user_id, first, body="first")
+    assert keyed(user_id, second, body="second").coupon_id == second
+    with pytest.raises(IdempotencyKeyReused):
+        keyed(user_id, first, body="first")
 
 
 def test_request_that_failed_may_be_repeated_at_once(monkeypatch):

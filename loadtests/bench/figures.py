@@ -7,12 +7,12 @@ Wrong data do, and so does a part that could not be measured.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = "bench.json"
 AT_MOST, AT_LEAST, EXACTLY = "≤", "≥", "="
 
@@ -43,7 +43,8 @@ class Part:
     One part of the benchmark.
 
     `wrong` says what makes the shop wrong rather than slow (an audit's violations, lost orders); `failed` why the part
-    could not be measured; `charts` holds bars for docs: chart -> bar -> value.
+    could not be measured; `charts` holds bars for docs: chart -> bar -> value; `how` when it was measured, and whether
+    quickly, because a report may hold parts of several benchmarks.
     """
 
     name: str
@@ -51,15 +52,14 @@ class Part:
     figures: list[Figure] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     failed: str = ""
+    how: str = ""
     charts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """All parts of one benchmark; `machine` is what it was made on."""
+    """All parts of one benchmark, or of several on one page; `machine` is what the last one was made on."""
 
-    started_at: str
-    is_quick: bool
     machine: Mapping[str, Any]
     parts: list[Part]
 
@@ -70,13 +70,10 @@ class Bench:
             return 3
         return 1 if any(part.failed for part in self.parts) else 0
 
-    def over(self, earlier: "Bench | None") -> "Bench":
-        """Return these parts, and those of an earlier benchmark that were not measured again, in the usual order."""
-        if earlier is None:
-            return self
-        mine = {part.name: part for part in self.parts}
-        kept = [mine.pop(part.name, part) for part in earlier.parts]
-        return dataclasses.replace(self, parts=[*kept, *mine.values()])
+    def over(self, earlier: "Bench | None", *, order: Iterable[str]) -> "Bench":
+        """Return these parts, and those of an earlier benchmark that were not measured again, in this order."""
+        found = {part.name: part for part in [*(earlier.parts if earlier else ()), *self.parts]}
+        return dataclasses.replace(self, parts=[found[name] for name in order if name in found])
 
 
 def write(bench: Bench, directory: Path) -> Path:

@@ -9,12 +9,12 @@ nothing.
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from loadtests.bench import shops
 from loadtests.bench.figures import AT_MOST, Figure, Part
+from loadtests.bench.runs import report_of, wrong_in
 from loadtests.bench.shops import Say, Shop, line_of
 from loadtests.results import Run
 
@@ -27,12 +27,11 @@ BACKLOGS = 2  # a round: one takes a second, in which the machine's pace may cha
 LOAD = ("--rate", "300", "--vus", "300", "--set", "whole_shop=1", "--set", "p95_ms=1000")
 RICH = ("--balance", "200000000", "--stock", "1000000")
 
-ReportOf = Callable[..., Run]
 Figures = dict[str, dict[str, list[float]]]
 """Shop -> what -> one value per round."""
 
 
-def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf) -> Part:
+def measure(*, quick: bool, directory: Path, say: Say) -> Part:
     """Run the rounds and return how many times slower the large shop is. Raises NotMeasured."""
     large = LARGE_IF_QUICK if quick else LARGE
     sizes = {"small": (PRODUCTS, USERS, ORDERS), "large": (large, large, large)}
@@ -50,7 +49,7 @@ def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf) -> P
                 say(f"growth: round {number + 1}, the {name} shop")
                 run = report_of(running[name], *load[1:], directory=directory / f"growth-{name}-{number + 1}")
                 collect(found[name], run, [json.loads(running[name].manage(*backlog)) for _ in range(BACKLOGS)])
-                wrong += [f"growth, {name}: {said}" for said in (run.audit.violations if run.audit else ["no audit"])]
+                wrong += wrong_in(run, f"growth, {name}")
     return Part(
         name="growth",
         seconds=0,

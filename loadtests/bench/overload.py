@@ -5,13 +5,14 @@ overload, then the same with admission off, which must fail: else the proof woul
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from loadtests import phases, verdict
 from loadtests.bench import shops
 from loadtests.bench.figures import AT_LEAST, AT_MOST, Figure, Part
+from loadtests.bench.runs import report_of, wrong_in
 from loadtests.bench.shops import Cpus, NotMeasured, Say, line_of
 from loadtests.results import Phase, Run
 from loadtests.texts import label
@@ -24,9 +25,6 @@ ROUGH = ("--duration", "6s", "--set", "precision=0.1")
 # Whoever lets everybody wait has everybody waiting at once: k6 then has none left to send, which is part of the answer.
 UNBOUNDED = ("--set", "dropped_iterations=10000000")
 
-ReportOf = Callable[..., Run]
-WrongIn = Callable[[Run, str], list[str]]
-
 
 def cpus_of(available: Sequence[int]) -> Cpus:
     """Return one CPU for the shop and the others for the load. Raises NotMeasured on a machine with one."""
@@ -35,12 +33,13 @@ def cpus_of(available: Sequence[int]) -> Cpus:
     return Cpus(shop=(available[0],), others=tuple(available[1:]))
 
 
-def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf, wrong_in: WrongIn) -> Part:
+def measure(*, quick: bool, directory: Path, say: Say) -> Part:
     """Find the capacity, overload the shop, and overload one that refuses nobody. Raises NotMeasured."""
     cpus = cpus_of(sorted(os.sched_getaffinity(0)))
     search = (*SEARCH, *(ROUGH if quick else ()))
     with shops.shop(say, server=SERVER, cpus=cpus, variables=SMALL) as shop:
-        rate = capacity(report_of(shop, *search[1:], directory=directory / "overload-capacity"))
+        found = report_of(shop, *search[1:], directory=directory / "overload-capacity")
+        rate = capacity(found)
         asked = ("loadtest", "overload", "--rate", str(rate), *(("--duration", "96s") if quick else ()))
         run = report_of(shop, *asked[1:], directory=directory / "overload")
     with shops.shop(say, server=SERVER, cpus=cpus, variables=SMALL | OPEN) as shop:
@@ -53,7 +52,11 @@ def measure(*, quick: bool, directory: Path, say: Say, report_of: ReportOf, wron
             *figures(run, line_of(asked)),
             *control_figures(control, f"SHOP_ADMISSION=false {line_of((*asked, *UNBOUNDED))}"),
         ],
-        wrong=[*wrong_in(run, "overload"), *wrong_in(control, "overload, admission off")],
+        wrong=[
+            *wrong_in(found, "overload, its capacity"),
+            *wrong_in(run, "overload"),
+            *wrong_in(control, "overload, admission off"),
+        ],
     )
 
 
@@ -67,13 +70,14 @@ def capacity(run: Run) -> int:
 
 def figures(run: Run, command: str) -> list[Figure]:
     """Return what was achieved at each factor, and every objective of the run with what was measured."""
-    goodput, good = phases.goodput_by_factor(run.phases), phases.by_factor(run.phases, _good_per_second)
-    most = max(goodput.values()) or 1.0
+    good = phases.by_factor(run.phases, _good_per_second)
+    of_best = {phase.name: share for phase, share in phases.goodput_shares(run.phases)}
+    shares = phases.by_factor(run.phases, lambda phase: of_best[phase.name])
     rows = []
-    for factor, work in sorted(goodput.items()):
+    for factor, share in sorted(shares.items()):
         asked = f"asked for {factor:g}×"
         rows.append(Figure(name=f"{asked}: answered in time", measured=good[factor], unit="/s"))
-        rows.append(Figure(name=f"{asked}: share of the best goodput", measured=work / most))
+        rows.append(Figure(name=f"{asked}: share of its round's best goodput", measured=share))
     rows += [
         Figure(name=label(item.name, "en"), measured=item.measured, bound=AT_MOST, limit=item.limit)
         for item in verdict.objectives(run)

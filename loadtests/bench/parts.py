@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtests import results
 from loadtests.bench import growth, overload, shops
 from loadtests.bench.figures import AT_LEAST, AT_MOST, EXACTLY, Figure, Part
+from loadtests.bench.runs import report_of, wrong_in
 from loadtests.bench.shops import NotMeasured, Say, Shop, line_of
 from loadtests.results import Run
 
@@ -33,27 +33,6 @@ class Setting:
 
     def pick(self, quick: str, full: str) -> str:
         return quick if self.quick else full
-
-
-# --- reading reports ------------------------------------------------------------------------------------------------
-
-
-def report_of(shop: Shop, *arguments: str, directory: Path) -> Run:
-    """Run a load test and return its report. Raises NotMeasured."""
-    shop.manage("loadtest", *arguments, "--report", str(directory))
-    try:
-        return results.read(directory)
-    except results.Unreadable as error:
-        raise NotMeasured(str(error)) from error
-
-
-def wrong_in(run: Run, what: str) -> list[str]:
-    """Return what makes a run wrong rather than slow: violations, and what was acknowledged and is not there."""
-    violations = run.audit.violations if run.audit else ["nobody audited"]
-    lost = [
-        f"{line.subject}: {line.k6} acknowledged, {line.database} there" for line in run.lines if line.state == "lost"
-    ]
-    return [f"{what}: {said}" for said in [*violations, *lost]]
 
 
 def p95(run: Run) -> float | None:
@@ -211,14 +190,12 @@ def capacity_figures(found: Mapping[str, float], mix: str, server: str, command:
 
 def growth_part(setting: Setting) -> Part:
     """A shop with a million of everything beside a small one."""
-    return growth.measure(quick=setting.quick, directory=setting.directory, say=setting.say, report_of=report_of)
+    return growth.measure(quick=setting.quick, directory=setting.directory, say=setting.say)
 
 
 def overload_part(setting: Setting) -> Part:
     """Two and three times what the shop can do, with admission and without."""
-    return overload.measure(
-        quick=setting.quick, directory=setting.directory, say=setting.say, report_of=report_of, wrong_in=wrong_in
-    )
+    return overload.measure(quick=setting.quick, directory=setting.directory, say=setting.say)
 
 
 PARTS: Mapping[str, Callable[[Setting], Part]] = {

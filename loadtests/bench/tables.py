@@ -54,11 +54,11 @@ def summary(bench: Bench) -> str:
 
 def markdown(bench: Bench, charts: dict[str, str]) -> str:
     """Return the benchmark as a page; `charts` maps titles to files beside it."""
-    kind = "quick" if bench.is_quick else "full"
     machine = ", ".join(f"{name} {value}" for name, value in bench.machine.items())
-    lines = ["# Benchmark", f"{bench.started_at} · {kind} · {machine}", f"**{summary(bench)}**"]
+    lines = ["# Benchmark", machine, f"**{summary(bench)}**"]
     for part in bench.parts:
         lines.append(f"## {part.name} ({part.seconds:,.0f} s)")
+        lines.append(part.how)
         lines.append(_table(part))
         lines += [f"- {said.strip()}" for said in _faults(part)]
     lines += [f"![{title}]({file})" for title, file in charts.items()]

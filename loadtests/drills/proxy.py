@@ -14,13 +14,12 @@ LINGER_NOT = struct.pack("ii", 1, 0)  # closing then sends RST, as a network tha
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
     """
-    How the network is. `delay_ms` each way; `bytes_per_second` lets data drip; `is_silent` swallows nothing and
-    delivers nothing until it is over (a black hole); `loses_answers` delivers the request, then resets instead of
-    answering; `is_cut` resets what is open and refuses what is new.
+    How the network is. `delay_ms` each way; `is_silent` swallows nothing and delivers nothing until it is over (a black
+    hole); `loses_answers` delivers the request, then resets instead of answering; `is_cut` resets what is open and
+    refuses what is new.
     """
 
     delay_ms: float = 0.0
-    bytes_per_second: int = 0
     is_silent: bool = False
     loses_answers: bool = False
     is_cut: bool = False
@@ -123,11 +122,5 @@ class Proxy:
             await self._changed.wait()
         if self.mode.delay_ms:
             await asyncio.sleep(self.mode.delay_ms / 1000)
-        if rate := self.mode.bytes_per_second:
-            for start in range(len(chunk)):
-                writer.write(chunk[start : start + 1])
-                await writer.drain()
-                await asyncio.sleep(1 / rate)
-            return
         writer.write(chunk)
         await writer.drain()

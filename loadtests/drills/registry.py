@@ -102,11 +102,6 @@ class Drill:
     control: Control | None = None
     through_proxy: bool = False
 
-    @property
-    def runbook(self) -> str:
-        """The page's name in docs/runbooks, without language and ending."""
-        return self.name
-
 
 GROUPS = ("processes", "wakeups", "clients", "locks", "postgres", "redis", "network")
 _drills: dict[str, Drill] = {}

@@ -1,7 +1,7 @@
 """The benchmark's table, limits and exit code, from fixed figures; what is wrong cannot pass as slow."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from django.urls import Resolver404, resolve
 
-from loadtests.bench import charts, figures, growth, parts, request_costs, tables
+from loadtests.bench import charts, figures, growth, parts, request_costs, runs, tables
 from loadtests.bench.figures import AT_LEAST, AT_MOST, EXACTLY, Bench, Figure, Part
 from loadtests.bench.shops import NotMeasured, clean_environment, line_of
 from loadtests.management.commands import bench as command
@@ -22,7 +22,7 @@ ASKED = "manage.py loadtest load --rate 1500"
 
 
 def bench(*measured: Part) -> Bench:
-    return Bench(started_at="2026-05-01T00:00:00Z", is_quick=True, machine={"cores": 2}, parts=list(measured))
+    return Bench(machine={"cores": 2}, parts=list(measured))
 
 
 def part(name: str = "loads", **changes: Any) -> Part:
@@ -80,13 +80,15 @@ def test_the_table_names_command_figure_limit_and_what_was_missed() -> None:
     ]
 
 
-def test_parts_that_were_not_measured_again_are_kept(tmp_path: Path) -> None:
-    command.keep(bench(part("loads"), part("rush")), tmp_path)
+def test_parts_that_were_not_measured_again_are_kept_and_each_says_how_it_was_measured(tmp_path: Path) -> None:
+    command.keep(command.bench_of([part("growth"), part("rush")], NOW, quick=True), tmp_path)
     again = part("rush", figures=[Figure(name="issued", measured=1_000, bound=EXACTLY, limit=1_000)])
-    command.keep(bench(again), tmp_path)
+    command.keep(command.bench_of([again, part("loads")], NOW + timedelta(days=1), quick=False), tmp_path)
     kept = figures.read(tmp_path)
-    assert [item.name for item in kept.parts] == ["loads", "rush"]
-    assert kept.parts[1] == again
+    first, second = "2026-05-01T00:00:00Z · quick", "2026-05-02T00:00:00Z · full"
+    assert [(item.name, item.how) for item in kept.parts] == [("loads", second), ("rush", second), ("growth", first)]
+    assert kept.parts[1].figures == again.figures
+    assert f"## growth (61 s)\n\n{first}\n" in (tmp_path / "bench.md").read_text()
     assert "| issued | 1,000 | = 1,000 | met |" in (tmp_path / "bench.md").read_text()
     (tmp_path / "bench.json").write_text("{}")
     assert figures.read(tmp_path) is None
@@ -144,11 +146,11 @@ def test_a_load_that_did_not_reach_its_rate_is_not_met() -> None:
 
 def test_violations_and_lost_orders_are_wrong_and_a_clean_run_is_not() -> None:
     run = sound()
-    assert parts.wrong_in(run, "load") == []
-    assert parts.wrong_in(sound(audit=AuditResult(checked=9, violations=["S1"])), "load") == ["load: S1"]
-    assert parts.wrong_in(sound(audit=None), "load") == ["load: nobody audited"]
+    assert runs.wrong_in(run, "load") == []
+    assert runs.wrong_in(sound(audit=AuditResult(checked=9, violations=["S1"])), "load") == ["load: S1"]
+    assert runs.wrong_in(sound(audit=None), "load") == ["load: nobody audited"]
     lost = sound(lines=lines(run.parts, rows=99))
-    assert parts.wrong_in(lost, "load") == ["load: order: 100 acknowledged, 99 there"]
+    assert runs.wrong_in(lost, "load") == ["load: order: 100 acknowledged, 99 there"]
 
 
 @pytest.mark.parametrize(("issued", "answered_s", "missed"), [(1_000, 4.9, []), (1_001, 4.9, ["coupons issued"])])

@@ -80,16 +80,6 @@ def test_a_slow_one_takes_its_time_each_way() -> None:
     run(scene)
 
 
-def test_a_dripping_one_delivers_byte_by_byte() -> None:
-    async def scene(proxy: Proxy, _asked: Asked) -> None:
-        await proxy.become(Mode(bytes_per_second=100))
-        began = time.monotonic()
-        assert await answer_to(proxy, b"hello\n") == b"hello\n"
-        assert time.monotonic() - began >= 2 * 5 / 100  # five gaps between six bytes, both ways
-
-    run(scene)
-
-
 def test_a_silent_one_delivers_when_it_speaks_again() -> None:
     async def scene(proxy: Proxy, asked: Asked) -> None:
         await proxy.become(Mode(is_silent=True))

@@ -7,7 +7,7 @@ import pytest
 from loadtests import bottleneck, capacity, charts, compare, outcomes, procfs, scenarios
 from loadtests.generator import generator_of, lazy_collector
 from loadtests.results import AuditResult, Probe, Run
-from loadtests.tests.figures import keys, second, sound
+from loadtests.tests.figures import keys, lines, second, sound
 
 
 def test_a_percentile_is_interpolated_in_its_class() -> None:
@@ -169,6 +169,16 @@ def test_a_rate_that_left_wrong_data_behind_was_not_carried() -> None:
     assert capacity.audited(found, AuditResult(checked=9, violations=[])).verdict.word == "PASS"
     wrong = capacity.audited(found, AuditResult(checked=9, violations=["S1 stock"]))
     assert (wrong.verdict.word, keys(wrong)) == ("FAIL", ["violations"])
+
+
+def test_a_probe_that_lost_an_order_decides_though_its_repetition_met_everything() -> None:
+    lost = sound(lines=lines(sound().parts, rows=99))
+    probes = [
+        Probe(rate=100, seconds=9, met=met, p95_ms=5, settled_p95_ms=9, dropped=0, reasons=[]) for met in (False, True)
+    ]
+    found = capacity.conclude([lost, sound()], probes)
+    assert (found.verdict.word, keys(found), found.probes) == ("FAIL", ["lost_rows"], probes)
+    assert capacity.conclude([sound(settled_within_s=None), sound()], probes).verdict.word == "PASS"  # slow, not lost
 
 
 def test_one_unlucky_probe_does_not_change_the_answer() -> None:

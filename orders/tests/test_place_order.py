@@ -124,6 +124,17 @@ def test_same_key_answers_the_same_order_even_when_the_product_has_gone():
     assert everything() == before
 
 
+def test_same_key_answers_the_same_order_though_redis_which_knows_its_coupon_is_away():
+    user_id, product_id = make_user(), make_product()
+    wanted = {"issuance_id": claim(user_id, make_campaign()).issuance_id, "key": make_key(user_id)}
+    first = place(user_id, (product_id, 1), **wanted)
+    with redis_at("gate", dead_server()):
+        assert place(user_id, (product_id, 1), **wanted) == first
+        with pytest.raises(DependencyUnavailable):
+            place(user_id, (product_id, 1), **wanted | {"key": make_key(user_id, key="another")})
+    assert Order.objects.count() == 1
+
+
 def test_same_key_with_another_order_is_refused_and_nothing_changes():
     user_id, product_id = make_user(), make_product()
     place(user_id, (product_id, 1), key=make_key(user_id, body="1"))

@@ -10,6 +10,7 @@ from config.tests.building import (
     assert_sound,
     claim,
     coupon_of,
+    database_ahead,
     everything,
     make_campaign,
     make_product,
@@ -170,10 +171,17 @@ def test_order_that_waits_leaves_a_batch_of_one_to_the_next(monkeypatch, setting
 def test_order_whose_coupon_never_arrives_fails_after_half_a_minute(seconds, outcome):
     order_id, product_id = order_with_a_pending_coupon()
     connections.gate().flushdb()  # the gate lost it
-    redeem(later=timedelta(seconds=seconds))
+    with database_ahead(seconds):
+        redeem()
     run(RELEASE)
     assert status(order_id) == outcome
     assert stock_of(product_id) == (5 if outcome == "issuance_not_usable" else 4)
+
+
+def test_worker_ahead_of_time_waits_for_a_coupon_as_long_as_any():
+    order_id, _product_id = order_with_a_pending_coupon()
+    redeem(later=timedelta(hours=2))
+    assert status(order_id) == "stock_reserved"
 
 
 # --- at once --------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_parked_order_is_tried_alone_again_with_growing_pauses_and_then_waits_fo
         pipeline.drain(RESERVE_STOCK)
         item = ParkedItem.objects.get()
         assert (item.attempts, item.last_error) == (attempt, "ValueError('again')")
-        pauses.append(round((item.parked_until - began).total_seconds()) if item.parked_until else None)
+        pauses.append(int((item.parked_until - began).total_seconds()) if item.parked_until else None)
         assert parked_ids(RESERVE_STOCK) == [bad]
         assert pipeline.drain(RESERVE_STOCK) == 0
         if attempt < 5:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,13 @@ class Command(ShopCommand):
 
 def bench_of(measured: list[figures.Part], now: datetime, *, quick: bool) -> Bench:
     machine = {"cores": procfs.cores(), "memory_mb": procfs.memory_total_mb(), "web": settings.WEB_SERVER}
-    started_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Bench(started_at=started_at, is_quick=quick, machine=machine, parts=measured)
+    how = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} · {'quick' if quick else 'full'}"
+    return Bench(machine=machine, parts=[replace(part, how=how) for part in measured])
 
 
 def keep(bench: Bench, directory: Path) -> Path:
     """Write JSON, Markdown and charts over what was there; return the Markdown file."""
-    whole = bench.over(figures.read(directory))
+    whole = bench.over(figures.read(directory), order=parts.PARTS)
     figures.write(whole, directory)
     page = directory / "bench.md"
     page.write_text(tables.markdown(whole, charts.write(whole, directory)), encoding="utf-8")
