@@ -1,6 +1,7 @@
 """Placing an order: what is written, at which prices, and what a refusal leaves behind: nothing."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -126,7 +127,7 @@ def test_same_key_answers_the_same_order_even_when_the_product_has_gone():
 
 def test_same_key_answers_the_same_order_though_redis_which_knows_its_coupon_is_away():
     user_id, product_id = make_user(), make_product()
-    wanted = {"issuance_id": claim(user_id, make_campaign()).issuance_id, "key": make_key(user_id)}
+    wanted: dict[str, Any] = {"issuance_id": claim(user_id, make_campaign()).issuance_id, "key": make_key(user_id)}
     first = place(user_id, (product_id, 1), **wanted)
     with redis_at("gate", dead_server()):
         assert place(user_id, (product_id, 1), **wanted) == first
