@@ -137,7 +137,7 @@ def list_products(
 
 def list_top_selling(*, since: date, until: date, limit: int) -> list[dict[str, Any]]:
     """
-    Return the products with most units sold on the days since..until (inclusive), ties by product id.
+    Return the products with most units sold on the days since..until (inclusive), ties by product id; no hidden ones.
 
     Units: revenue in minor units.  Source: API.md "Catalog".
     """
@@ -145,7 +145,9 @@ def list_top_selling(*, since: date, until: date, limit: int) -> list[dict[str, 
         """
         SELECT product_id, name, price, units, revenue FROM (
             SELECT product_id, sum(units)::bigint AS units, sum(revenue)::bigint AS revenue FROM catalog_dailysales
-            WHERE date BETWEEN %(since)s AND %(until)s GROUP BY product_id
+            WHERE date BETWEEN %(since)s AND %(until)s
+              AND product_id <> ALL (ARRAY(SELECT id FROM catalog_product WHERE is_hidden))
+            GROUP BY product_id
             HAVING sum(units) > 0 ORDER BY units DESC, product_id LIMIT %(limit)s
         ) AS sold JOIN catalog_product ON id = product_id ORDER BY units DESC, product_id
         """,

@@ -13,6 +13,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 
@@ -53,7 +54,9 @@ VARIABLES = {
     "SHOP_ALLOWED_HOSTS": Variable("list", ["127.0.0.1", "localhost", "[::1]"], "host names the shop answers to"),
     "SHOP_TRUSTED_PROXY": Variable("bool", False, "trust X-Forwarded-Proto: only behind a proxy that sets it"),
     "SHOP_CURRENCY": Variable("str", "KRW", "ISO code of the one currency of this installation"),
-    "SHOP_TIME_ZONE": Variable("str", "Asia/Seoul", "the shop's calendar: what 'today' is in top-selling and reports"),
+    "SHOP_TIME_ZONE": Variable(
+        "str", "Asia/Seoul", "the shop's calendar, fixed once there are orders: the 'today' of reports"
+    ),
     "SHOP_PART": Variable("str", "command", "which part this process is: web, worker, beat, metrics, command"),
     "SHOP_WEB_SERVER": Variable("str", "gunicorn", "what serves the web under `up`: gunicorn or granian"),
     "SHOP_WEB_PROCESSES": Variable("int", 2, "web processes; processes x threads = database connections of the web"),
@@ -103,6 +106,24 @@ def quota(name: str) -> Quota | None:
     if found is None:
         raise BadEnvironment(f"{name}: {text!r} is neither tokens/seconds, as in 600/60, nor off")
     return Quota(int(found[1]), int(found[2]))
+
+
+def count(name: str) -> int:
+    """Return the setting `name`, a whole number from 1. Raises BadEnvironment."""
+    number = int(read(name))
+    if number < 1:
+        raise BadEnvironment(f"{name}: {number} is not at least 1: {VARIABLES[name].about}")
+    return number
+
+
+def zone(name: str) -> str:
+    """Return the setting `name`, a time zone this machine knows. Raises BadEnvironment."""
+    key = str(read(name))
+    try:
+        ZoneInfo(key)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise BadEnvironment(f"{name}: {key!r} is no time zone, as Asia/Seoul is one") from error
+    return key
 
 
 def check_names() -> None:

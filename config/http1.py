@@ -6,6 +6,8 @@ only when all of it has arrived: whoever sends it slowly holds a socket and neve
 """
 
 import io
+import random
+import re
 import socket
 import sys
 import threading
@@ -24,7 +26,8 @@ LINE_LIMIT, HEADER_LIMIT, HEADER_COUNT = 4_094, 8_190, 100  # FAULTS.md B38-B40
 HEAD_LIMIT = 32_768
 BODY_LIMIT = 65_536  # the API's own limit (API.md): of a longer body the API hears only how long it is
 UPLOAD_LIMIT = 10_485_760
-UPLOADS = "/admin/"  # operators import files there
+UPLOADS = re.compile(r"/admin/.*/import/")  # operators import files there
+UPLOADS_AT_ONCE = 4  # in a process: their bodies wait in memory, whoever sends them
 PIPELINED_LIMIT = 16
 
 SHARED_ENVIRON: dict[str, Any] = {
@@ -42,16 +45,27 @@ SHARED_ENVIRON: dict[str, Any] = {
 
 def refusal(status: HTTPStatus) -> bytes:
     """Return the whole answer to a request that cannot be read, after which the connection ends."""
+    request_id = f"{random.getrandbits(64):016x}"
     document = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
         "code": status.name.lower(),
         "detail": "The shop failed." if status >= 500 else "The request could not be read.",
+        "request_id": request_id,
     }
     body = orjson.dumps(document)
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n".encode() + body
+    fields = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        "X-Request-Id": request_id,
+    }
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        fields["Retry-After"] = "1"
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + body
 
 
 class Unreadable(Exception):
@@ -81,7 +95,7 @@ class Connection:
     __slots__ = (
         *("sock", "descriptor", "environ", "lock", "is_busy", "requests", "deadline", "is_ending", "is_deaf", "unsent"),
         *("_parser", "_base", "_url", "_body", "_size", "_limit", "_head_size", "_in_head"),
-        *("_fields", "_fields_size", "_is_body_unread", "is_in_request"),
+        *("_fields", "_fields_size", "_is_body_unread", "_has_moved", "is_in_request"),
     )
 
     def __init__(self, sock: socket.socket, peer: tuple[Any, ...], *, deadline: float) -> None:
@@ -95,13 +109,14 @@ class Connection:
         local = {"SERVER_NAME": address, "SERVER_PORT": str(port), "REMOTE_ADDR": peer[0], "REMOTE_PORT": str(peer[1])}
         self._base = SHARED_ENVIRON | local
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head, self._head_size, self._is_body_unread = False, 0, False
+        self._in_head, self._head_size, self._is_body_unread, self._has_moved = False, 0, False, False
         self._limit = BODY_LIMIT
         self.is_in_request = False  # one has begun and not yet come to its end; blank lines before it are none of it
 
     @property
     def is_upload(self) -> bool:
-        return not self._in_head and self._limit == UPLOAD_LIMIT
+        """Whether the body of an upload is under way."""
+        return self.is_in_request and not self._in_head and not self.is_deaf and self._limit == UPLOAD_LIMIT
 
     def feed(self, data: bytes) -> None:
         """
@@ -111,6 +126,7 @@ class Connection:
         """
         if self.is_deaf:
             return
+        was_in_body, self._has_moved = self.is_in_request and not self._in_head, False
         self._head_size += len(data)
         try:
             self._parse(data)
@@ -118,9 +134,10 @@ class Connection:
             cause = error.__context__
             self.is_deaf = True
             raise (cause if isinstance(cause, Unreadable) else Unreadable(HTTPStatus.BAD_REQUEST)) from None
-        if not self.is_in_request:
+        if not self.is_in_request or self._has_moved:
             self._head_size = 0
-        if self._in_head and self._head_size > HEAD_LIMIT:
+        is_trailer = was_in_body and not self._has_moved  # or a chunk's extension: neither comes to an end by itself
+        if (self._in_head or is_trailer) and self._head_size > HEAD_LIMIT:
             self.is_deaf = True
             raise Unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
@@ -202,7 +219,7 @@ class Connection:
             raise Unreadable(HTTPStatus.NOT_IMPLEMENTED)  # RFC 9112, 6.1: a body that cannot be decoded is not a body
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         set_target(environ, self._url)
-        self._limit = UPLOAD_LIMIT if environ["PATH_INFO"].startswith(UPLOADS) else BODY_LIMIT
+        self._limit = UPLOAD_LIMIT if UPLOADS.fullmatch(environ["PATH_INFO"]) else BODY_LIMIT
         if self._length() > self._limit:
             self._last()
             return
@@ -210,9 +227,13 @@ class Connection:
         if environ.get("HTTP_EXPECT", "").lower() == "100-continue":
             self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")  # 25 bytes to a client that waits for them
 
+    def on_chunk_header(self) -> None:
+        self._has_moved = True
+
     def on_body(self, part: bytes) -> None:
         if self.is_deaf:
             return
+        self._has_moved = True
         self._body.append(part)
         self._size += len(part)
         if self._size > self._limit:
@@ -290,23 +311,23 @@ class Answer:
 
     def whole(self, body: bytes) -> bytes:
         """Return the bytes of an answer that is one piece."""
-        has_framing = self._has_no_body() or self._has("content-length")
+        has_framing = self._has_no_body() or self.is_sized
         head = self._head("" if has_framing else f"Content-Length: {len(body)}\r\n")
         return head if self._is_head_only() else head + body
 
     def stream(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        """Return the bytes of an answer of several pieces."""
-        is_sized = self._has("content-length")
-        yield self._head("" if is_sized else "Transfer-Encoding: chunked\r\n")
+        """Return the bytes of an answer of several pieces and unknown length."""
+        yield self._head("Transfer-Encoding: chunked\r\n")
         if self._is_head_only():
-            return
-        if is_sized:
-            yield from parts
             return
         for part in parts:
             if part:
                 yield b"%x\r\n%b\r\n" % (len(part), part)
         yield b"0\r\n\r\n"
+
+    @property
+    def is_sized(self) -> bool:
+        return self._has("content-length")
 
     def _has_no_body(self) -> bool:
         return self.status.startswith(("204", "304"))

@@ -20,6 +20,7 @@ PART: str = env.read("SHOP_PART")
 # No default for a secret: `up` makes its own and leaves them in the data directory; elsewhere the environment has them.
 # Without either, commands that need no key (help, makemigrations) still run with one nobody knows; the parts refuse.
 SECRET_KEY, JWT_KEY = env.secret("SHOP_SECRET_KEY", PART), env.secret("SHOP_JWT_KEY", PART)
+WEAK_KEYS = {name: env.weakness(env.service(name)) for name in ("SHOP_SECRET_KEY", "SHOP_JWT_KEY")}
 if SECRET_KEY == JWT_KEY:
     raise env.BadEnvironment("SHOP_JWT_KEY is SHOP_SECRET_KEY: tokens need a key of their own")
 DEBUG = False
@@ -132,7 +133,7 @@ LANGUAGES = [("en", "English"), ("ko", "한국어")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 TIME_ZONE = "UTC"
-SHOP_TIME_ZONE: str = env.read("SHOP_TIME_ZONE")
+SHOP_TIME_ZONE: str = env.zone("SHOP_TIME_ZONE")
 SHOP_CURRENCY: str = env.read("SHOP_CURRENCY")
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ _timeouts: dict[str, int | str] = dict(TIMEOUTS_MS.get(PART, TIMEOUTS_MS["comman
 DATABASE_CALL_SECONDS = {"web": 4.0, "worker": 7.0}.get(PART)
 TRANSACTION_TIMEOUT_MS = {"web": 8_000, "worker": 16_000}.get(PART, 0)  # set after connecting: PostgreSQL 17 and later
 # Of a web process's threads two stay outside the database, for what needs none (FAULTS.md 4.3).
-_threads: int = env.read("SHOP_WEB_THREADS")
+_threads: int = env.count("SHOP_WEB_THREADS")
 DATABASE_PLACES = max(_threads - 2, (_threads + 1) // 2) if PART == "web" else 1_000
 DATABASE_URLS, DATABASE_ROLE = env.database_urls(), env.database_role(PART)
 DATABASE_URL = DATABASE_URLS[DATABASE_ROLE]
@@ -169,7 +170,7 @@ DATABASES["default"] |= {
         "options": " ".join(f"-c {name}={value}" for name, value in _timeouts.items()),
     },
 }
-BATCH_SIZE: int = env.read("SHOP_BATCH_SIZE")
+BATCH_SIZE: int = env.count("SHOP_BATCH_SIZE")
 FAILPOINTS: str = env.failpoints()
 
 # --- Redis: broker, gate and cache in databases of their own (a cache flush must not empty the gate) -----------------
@@ -248,8 +249,8 @@ if WEB_SERVER not in ("gunicorn", "granian"):
     raise env.BadEnvironment(f"SHOP_WEB_SERVER: {WEB_SERVER!r} is neither gunicorn nor granian")
 ADMISSION: bool = env.read("SHOP_ADMISSION")
 K6: str = env.read("SHOP_K6")
-WEB_PROCESSES: int = env.read("SHOP_WEB_PROCESSES")
-WEB_THREADS: int = env.read("SHOP_WEB_THREADS")
+WEB_PROCESSES: int = env.count("SHOP_WEB_PROCESSES")
+WEB_THREADS: int = env.count("SHOP_WEB_THREADS")
 
 # --- the admin ------------------------------------------------------------------------------------------------------
 FORMAT_MODULE_PATH = ["config.formats"]  # seconds matter to operators, and a date must not change with the language

@@ -29,6 +29,7 @@ from config.line import Line
 REQUEST_SECONDS = 5.0  # a request may take that long in all (FAULTS.md P12), so reading it may not take longer
 UPLOAD_SECONDS = 30.0
 FIRST_BYTE_SECONDS = 10.0
+DRAINED_AT_ONCE = 4  # reads; whoever pours must not keep the loop from everybody else
 DRAIN_SECONDS = 2.0  # for what a client still sends after its last answer: closing at once would reset the answer away
 STOPPING_SECONDS = 2.0  # a stopping worker answers what arrives on kept connections for so long
 REPLACED_SECONDS = 4.0  # one that is being replaced goes on accepting for so long: the next needs two to three to load
@@ -147,7 +148,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         while time.monotonic() < accepting_until:
             self.turn_for(0.1)
         self.ignore()
-        while self.connections and time.monotonic() < now + self.cfg.graceful_timeout:
+        # What was accepted last has as long as what was accepted first.
+        while self.connections and time.monotonic() < max(now, accepting_until) + self.cfg.graceful_timeout:
             self.turn_for(0.1)
         for _ in range(self.cfg.threads):
             self.waiting.put(None)
@@ -224,7 +226,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         if not data:
             self.end(connection)
             return
-        was_in_request = connection.is_in_request
+        was_in_request, was_upload = connection.is_in_request, connection.is_upload
         try:
             connection.feed(data)
         except http1.Unreadable as error:
@@ -233,7 +235,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         if connection.requests:
             self.dispatch(connection)
         if connection.is_in_request and not was_in_request:
-            connection.deadline = time.monotonic() + (UPLOAD_SECONDS if connection.is_upload else REQUEST_SECONDS)
+            connection.deadline = time.monotonic() + REQUEST_SECONDS
+        if connection.is_upload and not was_upload:
+            connection.deadline = time.monotonic() + UPLOAD_SECONDS
+            if sum(other.is_upload for other in self.connections.values()) > http1.UPLOADS_AT_ONCE:
+                self.refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def dispatch(self, connection: http1.Connection) -> None:
         """Give a connection with a whole request to the threads, unless one has it already."""
@@ -267,7 +273,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def refuse(self, connection: http1.Connection, status: HTTPStatus) -> None:
         """Answer what cannot be read, unless earlier requests of the connection are still to be answered; then end."""
-        if not connection.is_busy:
+        if not connection.is_busy and not connection.unsent:
             with suppress(OSError):
                 connection.sock.send(http1.refusal(status))
         self.end(connection)
@@ -287,14 +293,15 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         connection.deadline = time.monotonic() + DRAIN_SECONDS
         try:
             connection.sock.shutdown(socket.SHUT_WR)
-            while connection.sock.recv(READ_BYTES):
-                pass
+            has_ended = not all(connection.sock.recv(READ_BYTES) for _ in range(DRAINED_AT_ONCE))
         except BlockingIOError:
-            self.watch(connection.descriptor, IN)
+            has_ended = False
         except OSError:
+            has_ended = True
+        if has_ended:
             self.close(connection)
         else:
-            self.close(connection)
+            self.watch(connection.descriptor, IN)
 
     def close(self, connection: http1.Connection) -> None:
         del self.connections[connection.descriptor]
@@ -326,11 +333,14 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
     def send_rest(self, connection: http1.Connection) -> None:
         """Go on with an answer that the socket did not take at once."""
         connection.is_busy = True
+        before = len(connection.unsent)
         if self.send(connection, connection.unsent):
             self.watch(connection.descriptor, IN)
             self.give_back(connection)
         else:
             connection.is_busy = False
+            if len(connection.unsent) < before:  # slow, but it reads
+                connection.deadline = time.monotonic() + REQUEST_SECONDS
 
     # --- answers, in the threads ------------------------------------------------------------------------------------
 
@@ -369,6 +379,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             first, second = next(parts, b""), next(parts, None)
             if second is None:
                 self.send(connection, answer.whole(first))
+            elif answer.is_sized:  # a file of the admin's, to anybody: its reader may be slow, and no thread waits
+                self.send(connection, answer.whole(b"".join((first, second, *parts))))
             else:
                 self.stream(connection, answer.stream(chain((first, second), parts)))
         finally:
@@ -387,11 +399,13 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         return not connection.unsent
 
     def stream(self, connection: http1.Connection, parts: Iterable[bytes]) -> None:
-        """Send a long answer part by part; only the admin has such, so the thread may wait for its reader."""
+        """Send an answer of unknown length part by part; only operators ask for one, so the thread waits for them."""
+        is_writable = select.poll()  # select() ends at descriptor 1,023
+        is_writable.register(connection.sock, select.POLLOUT)
         for part in parts:
             while not self.send(connection, part):
                 part = connection.unsent
-                if not select.select([], [connection.sock], [], REQUEST_SECONDS)[1]:
+                if not is_writable.poll(REQUEST_SECONDS * 1_000):
                     raise TimeoutError("the client reads too slowly")
 
     def give_back(self, connection: http1.Connection) -> None:

@@ -20,7 +20,7 @@ from coupons.models import Campaign, Issuance
 from coupons.operations import Place
 from coupons.states import Status
 from shop import admission, db, failpoints, idempotency, pipeline, representations, trail, wakeups
-from shop.errors import Busy, DependencyUnavailable, NotFound, Overloaded, Refused
+from shop.errors import Busy, DependencyUnavailable, InvalidToken, NotFound, Overloaded, Refused
 from shop.idempotency import Key
 from shop.models import ParkedItem
 from shop.trail import Act
@@ -165,7 +165,9 @@ def _claim_under_row_lock(*, user_id: int, campaign_id: int, now: datetime) -> C
 
 
 def _check_may_claim(campaign: Campaign, user_id: int) -> None:
-    """Raise what claim.lua would answer, by the database's clock."""
+    """Raise what claim.lua would answer, by the database's clock; it knows no users, but the row lock's way may ask."""
+    if not db.rows("SELECT 1 FROM shop_user WHERE id = %s", [user_id]):
+        raise InvalidToken
     held = Issuance.objects.filter(campaign=campaign, user_id=user_id).exclude(status=Status.REJECTED)
     if (issuance_id := held.values_list("pk", flat=True).first()) is not None:
         raise CouponAlreadyIssued(issuance_id=issuance_id)

@@ -1,6 +1,9 @@
 """Campaigns (what the shop offers) and issuances (one user's copy of an offer)."""
 
+from datetime import UTC, datetime, timedelta
+
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -11,6 +14,11 @@ from coupons.states import Status
 class DiscountType(models.TextChoices):
     FIXED = "fixed", _("fixed amount")
     PERCENT = "percent", _("per cent")
+
+
+# Midnight of the year 1 in Seoul lies before it in UTC, where Python has no dates: nobody could read such a row again.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+IN_CALENDAR = [MinValueValidator(EARLIEST), MaxValueValidator(LATEST - timedelta(days=1))]
 
 
 class Campaign(models.Model):
@@ -28,8 +36,8 @@ class Campaign(models.Model):
     min_order_amount = models.BigIntegerField(_("lowest order amount"), default=0)
     total_quantity = models.PositiveIntegerField(_("total quantity"))
     issued = models.PositiveIntegerField(_("issued"), default=0, editable=False)
-    opens_at = models.DateTimeField(_("opens at"))
-    closes_at = models.DateTimeField(_("closes at"))
+    opens_at = models.DateTimeField(_("opens at"), validators=IN_CALENDAR)
+    closes_at = models.DateTimeField(_("closes at"), validators=IN_CALENDAR)
     valid_days = models.PositiveSmallIntegerField(_("days an issued coupon is valid"), default=30)
     gate_version = models.PositiveIntegerField(_("gate version"), default=0, editable=False)
 
@@ -39,6 +47,9 @@ class Campaign(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(issued__lte=F("total_quantity")), name="campaign_issued_within_total"),
             models.CheckConstraint(condition=Q(opens_at__lt=F("closes_at")), name="campaign_opens_before_it_closes"),
+            models.CheckConstraint(
+                condition=Q(opens_at__gte=EARLIEST, closes_at__lt=LATEST), name="campaign_times_in_calendar"
+            ),
             models.CheckConstraint(
                 condition=Q(discount_type="fixed", discount_value__gt=0)
                 | Q(discount_type="percent", discount_value__gte=1, discount_value__lte=100),

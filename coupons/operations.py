@@ -75,10 +75,15 @@ def record_places(campaigns: Mapping[int, Campaign], places: Sequence[Place], *,
     Shapes: campaigns by id, with the new `issued` afterwards; as many statements for one campaign as for all.
     Transaction: requires one, which has locked the campaigns.
     Repeats: a user who has a coupon already is passed over, and so is an id that is known: a claim that was rejected,
-        its acknowledgement lost, stays rejected even if there is room by now.
+        its acknowledgement lost, stays rejected even if there is room by now. So is a user who has gone since: the
+        foreign key would refuse the whole batch, each time anew.
     """
     given: list[tuple[Place, int]] = []  # with its position; 0: rejected
-    for place in _without_known(_without_holders(places)):
+    fresh = _without_known(_without_holders(places))
+    lasting = _of_users(fresh)
+    for campaign_id in {place.campaign_id for place in fresh if place not in lasting}:
+        outdate_gate(campaigns[campaign_id])  # which counts a place that nobody has
+    for place in lasting:
         campaign = campaigns[place.campaign_id]
         has_room = campaign.issued < campaign.total_quantity
         campaign.issued += has_room
@@ -106,6 +111,15 @@ def _without_holders(places: Sequence[Place]) -> list[Place]:
             taken.add(who)
             fresh.append(place)
     return fresh
+
+
+def _of_users(places: Sequence[Place]) -> list[Place]:
+    """Return the places of users who exist."""
+    rows = db.rows(
+        "SELECT id FROM shop_user WHERE id = ANY(%s::bigint[])", [db.array(place.user_id for place in places)]
+    )
+    users = {user_id for (user_id,) in rows}
+    return [place for place in places if place.user_id in users]
 
 
 def _without_known(places: Sequence[Place]) -> list[Place]:

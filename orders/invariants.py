@@ -169,7 +169,8 @@ def left_behind() -> str:
     return """
         SELECT id AS order_id, status, created_at FROM orders_order
         WHERE status IN ('pending', 'stock_reserved', 'coupon_applied') AND refusal = ''
-          AND (%(drained)s OR created_at < now() - interval '60 seconds')
+          AND (%(drained)s AND created_at < coalesce(%(looked_at)s, 'infinity'::timestamptz)
+               OR created_at < now() - interval '60 seconds')
         ORDER BY id
     """
 
@@ -181,7 +182,8 @@ def release_due() -> str:
         FROM orders_order o LEFT JOIN orders_orderhistory h ON h.order_id = o.id
         WHERE o.status IN ('pending', 'stock_reserved', 'coupon_applied') AND refusal <> ''
         GROUP BY o.id
-        HAVING %(drained)s OR coalesce(max(h.at), o.created_at) < now() - interval '60 seconds'
+        HAVING %(drained)s AND o.created_at < coalesce(%(looked_at)s, 'infinity'::timestamptz)
+            OR coalesce(max(h.at), o.created_at) < now() - interval '60 seconds'
         ORDER BY o.id
     """
 

@@ -15,7 +15,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from shop import revocations
+from shop import db, revocations
 from shop.errors import InvalidToken, NotAuthenticated
 from shop.models import User
 
@@ -121,6 +121,23 @@ def _verify(text: str) -> Verified:
         raise InvalidToken
     caller = Caller(user_id=user_id, is_staff=token.payload.get("is_staff") is True)
     return Verified(caller=caller, generation=generation, expires_at=float(token["exp"]))
+
+
+@db.transaction_required
+def forget_spent_tokens(*, limit: int) -> int:
+    """Forget so many refresh tokens whose time is over; return how many. Transaction: requires one."""
+    return len(
+        db.rows(
+            """
+            WITH due AS (
+                SELECT id FROM token_blacklist_outstandingtoken WHERE expires_at <= clock_timestamp()
+                ORDER BY id LIMIT %s
+            ), spent AS (DELETE FROM token_blacklist_blacklistedtoken WHERE token_id IN (SELECT id FROM due))
+            DELETE FROM token_blacklist_outstandingtoken WHERE id IN (SELECT id FROM due) RETURNING id
+            """,
+            [limit],
+        )
+    )
 
 
 def spend(token: RefreshToken) -> None:

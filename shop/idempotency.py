@@ -229,6 +229,8 @@ def _records(key: Key) -> QuerySet[IdempotencyRecord]:
     return IdempotencyRecord.objects.filter(user_id=key.user_id, route=key.route, key=key.key)
 
 
-def forget_older_than(moment: datetime) -> int:
-    """Forget answers recorded before `moment`; return how many. Keys live at least 24 h (API.md)."""
-    return IdempotencyRecord.objects.filter(created_at__lt=moment).delete()[0]
+@db.transaction_required
+def forget_older_than(moment: datetime, *, limit: int) -> int:
+    """Forget so many answers recorded before `moment`; return how many. Keys live at least 24 h (API.md)."""
+    oldest = IdempotencyRecord.objects.filter(created_at__lt=moment).order_by("created_at").values("pk")[:limit]
+    return IdempotencyRecord.objects.filter(pk__in=list(oldest.values_list("pk", flat=True))).delete()[0]

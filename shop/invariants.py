@@ -9,6 +9,7 @@ violation counts when it is there twice.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -141,10 +142,12 @@ def audit(*, wait_seconds: float | None = None, progress: Callable[[int], object
     Transaction: opens a read-only snapshot.  Locks: none.
     """
     began = time.monotonic()
+    # What is accepted between this look and the snapshot is under way, not left behind; who has waited has waited.
+    looked_at = db.clock() if wait_seconds is None else None
     drained = wait_until_drained(wait_seconds or 0) or wait_seconds is not None
     with db.transaction():
         db.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        violations = find_violations(drained=drained, progress=progress)
+        violations = find_violations(drained=drained, looked_at=looked_at, progress=progress)
     in_redis, unchecked = compare_redis(drained=drained)
     return Audit(
         violations=violations + in_redis,
@@ -176,14 +179,20 @@ def _count(backlog: Callable[[], int]) -> int:
         return 0
 
 
-def find_violations(*, drained: bool, progress: Callable[[int], object] = lambda _: None) -> list[Violation]:
-    """Return the rows of PostgreSQL that break an invariant, as the current transaction sees them."""
+def find_violations(
+    *, drained: bool, looked_at: datetime | None = None, progress: Callable[[int], object] = lambda _: None
+) -> list[Violation]:
+    """
+    Return the rows of PostgreSQL that break an invariant, as the current transaction sees them.
+
+    Drained: nothing that was accepted before `looked_at` may be under way; None: nothing at all.
+    """
     for name, value in {"work_mem": "256MB", "jit": "off"}.items():
         db.rows("SELECT set_config(%s, %s, true)", [name, value])
     found = []
     for item in invariants():
         if item.sql:
-            common = {"drained": drained, "zone": settings.SHOP_TIME_ZONE}
+            common = {"drained": drained, "looked_at": looked_at, "zone": settings.SHOP_TIME_ZONE}
             params = {name: value() if callable(value) else value for name, value in item.params.items()}
             rows = _named_rows(item.sql, common | params)
             found += [Violation(item.name, item.claim, row) for row in rows]
@@ -329,6 +338,7 @@ def cached_answers() -> list[Row]:
     cached, found = connections.cached(), []
     for key in cached.scan_iter(count=1_000):
         ttl_ms = int(cached.pttl(key))
-        if ttl_ms == -1 or ttl_ms > LONGEST_CACHE_TTL_MS:
-            found.append({"key": key.decode(errors="replace"), "ttl_ms": ttl_ms})
+        if ttl_ms == -1 or (ttl_ms > LONGEST_CACHE_TTL_MS and key.startswith(b"r:")):  # Django's cache is here too
+            lives = "for ever" if ttl_ms == -1 else "too long"  # no time that has gone on when it is looked at again
+            found.append({"key": key.decode(errors="replace"), "lives": lives})
     return found

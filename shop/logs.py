@@ -3,6 +3,8 @@
 import json
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import orjson
 import structlog
@@ -24,6 +26,18 @@ def _escaped(letter: str) -> str:
     return json.dumps(letter)[1:-1]
 
 
+class _Stderr:
+    """Standard error, whose reader or disk may be gone: a line that cannot be written must not end who wrote it."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def set_up() -> None:
     """Send structlog and the standard library to stderr, one JSON object a line."""
     shared: list[structlog.typing.Processor] = [
@@ -36,7 +50,8 @@ def set_up() -> None:
     structlog.configure(
         processors=[*shared, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # line and end in one write: two could be torn apart
+        # Line and end in one write: two could be torn apart.
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -8,7 +8,7 @@ and asks each app's `gauges` module. Public addresses never serve metrics (API.m
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import structlog
@@ -71,14 +71,18 @@ class _Gauges:
                 readings = list(function())
             except Exception as error:  # noqa: BLE001 - a dead database must not hide the other metrics
                 log.warning("gauge_failed", gauge=function.__qualname__, error=repr(error))
-                up.add_metric([function.__module__], 0)
+                up.add_metric([_name(function)], 0)
                 continue
-            up.add_metric([function.__module__], 1)
+            up.add_metric([_name(function)], 1)
             for name, about, labels, value in readings:
                 family = families.setdefault(name, GaugeMetricFamily(name, about, labels=list(labels)))
                 family.add_metric(list(labels.values()), value)
         yield up
         yield from families.values()
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__name__}"
 
 
 def collect() -> bytes:
@@ -94,6 +98,8 @@ def collect() -> bytes:
 
 
 class _Scrape(BaseHTTPRequestHandler):
+    timeout = 5  # whoever connects and says nothing keeps the others waiting no longer
+
     def do_GET(self) -> None:
         body = collect()
         self.send_response(200)
@@ -107,6 +113,10 @@ class _Scrape(BaseHTTPRequestHandler):
 
 
 def serve(host: str, port: int) -> None:
-    """Serve the metrics until the process ends."""
+    """
+    Serve the metrics until the process ends.
+
+    One thread: each one more would open, and keep, connections of its own to PostgreSQL and Redis.
+    """
     autodiscover_modules("gauges")
-    ThreadingHTTPServer((host, port), _Scrape).serve_forever()
+    HTTPServer((host, port), _Scrape).serve_forever()

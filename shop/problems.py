@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import structlog
+from django.core.exceptions import SuspiciousOperation
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
@@ -62,6 +63,8 @@ def failure_for(error: Exception) -> errors.Failure:
     if isinstance(error, db.TROUBLE):
         log.warning("database_trouble", error=str(error))
         return errors.Busy()
+    if isinstance(error, SuspiciousOperation):  # Django's own limits, of a query with a thousand fields for one
+        return errors.InvalidInput(errors=[])
     if isinstance(error, DataError):  # the edge let through what PostgreSQL cannot store: mend the validation
         log.error("unvalidated_input", exc_info=error)
         return errors.InvalidInput(errors=[])

@@ -17,6 +17,7 @@ from django.db import connection
 from django.utils.module_loading import autodiscover_modules
 
 Cell = Any
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run text that begins with one of these
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,15 @@ def subjects() -> Mapping[str, Subject]:
 # --- one run --------------------------------------------------------------------------------------------------------
 
 
+def check(wish: Wish) -> dict[str, int]:
+    """Return the lanes of each subject that is asked for. Raises CannotSeed."""
+    return {subject.name: subject.lanes(wish) for subject in _asked(wish)}
+
+
+def _asked(wish: Wish) -> list[Subject]:
+    return [subject for subject in subjects().values() if wish.counts.get(subject.name, 0)]
+
+
 def seed(*, wish: Wish, now: datetime, progress: Progress) -> dict[str, range]:
     """
     Add what is wished for and return the ids each subject got.
@@ -173,10 +182,9 @@ def seed(*, wish: Wish, now: datetime, progress: Progress) -> dict[str, range]:
     Repeats: adds again.
     Raises: CannotSeed, before anything is written.
     """
-    asked = [subject for subject in subjects().values() if wish.counts.get(subject.name, 0)]
-    lanes = {subject.name: subject.lanes(wish) for subject in asked}  # all of them first: they may refuse
+    lanes = check(wish)  # of all subjects first: they may refuse
     blocks: dict[str, range] = {}
-    for subject in asked:
+    for subject in _asked(wish):
         chunks = _cut(subject, wish=wish, lanes=lanes[subject.name], now=now, blocks=dict(blocks))
         _Load(subject, chunks, progress).run()
         if subject.finish:

@@ -4,7 +4,8 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+-- Never further ahead than a full bucket: the clock that wrote it may have been set back since.
+local full_at = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or now), now), now + interval * burst)
 local new = full_at + interval * tonumber(ARGV[3])
 local wait = new - now - interval * burst
 if ARGV[3] == '1' and wait > 0 then return wait end

@@ -1,11 +1,13 @@
 """Restocking: what is added, what may be written off, and no piece lost between two operators."""
 
+from datetime import timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
 
-from catalog import flows
+from catalog import flows, queries
 from catalog.errors import ProductNotFound, StockTooLow
 from catalog.models import Product, Stock, StockMovement
 from config.tests.building import assert_sound, everything, make_product, make_user, place, settle, stock_of, violated
@@ -131,3 +133,14 @@ def test_popularity_follows_the_units_sold():
     db.rows("UPDATE catalog_dailysales SET date = date - 1")
     assert flows.refresh_popularity(now=now) == 2
     assert set(Product.objects.values_list("popularity", flat=True)) == {0}
+
+
+def test_hidden_product_is_no_top_seller():
+    user_id = make_user(balance=100_000)
+    hidden, shown = make_product(stock=9, price=10), make_product(stock=9, price=10)
+    place(user_id, (hidden, 3), (shown, 1))
+    settle()
+    Product.objects.filter(pk=hidden).update(is_hidden=True)
+    today = timezone.localdate(timezone=ZoneInfo("Asia/Seoul"))
+    found = queries.list_top_selling(since=today - timedelta(days=2), until=today, limit=5)
+    assert [(row["rank"], row["product_id"]) for row in found] == [(1, shown)]

@@ -25,6 +25,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         released.wait(20)
     if path == "/release":
         released.set()
+    if path == "/file":  # as a file is served: in parts, of a length that is known
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(BIG))])
+        return iter([b"x" * (BIG // 8)] * 8)
     if path == "/parts":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return iter([b"one", b"", b"two"])

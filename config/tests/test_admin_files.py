@@ -66,7 +66,7 @@ def test_products_are_exported_for_excel(rows: Rows, operator: Client) -> None:
     fields = {"format": "0", "resource": "", **dict.fromkeys(HEAD.strip().split(","), "on")}
     content = operator.post(PRODUCTS + "export/", fields).content
     assert content.startswith(b"\xef\xbb\xbfsku,name")
-    assert "SKU-1,무선 이어폰,".encode() in content  # the formula is defused
+    assert "SKU-1,'=무선 이어폰,".encode() in content  # the formula is defused
 
 
 CAMPAIGNS = "/admin/coupons/campaign/"
@@ -113,3 +113,20 @@ def test_import_needs_the_right_to_add_and_to_change(rows: Rows) -> None:
     assert client.get(PRODUCTS + "export/").status_code == 200
     clerk.user_permissions.set(permissions("catalog", "view_product", "change_product", "add_product"))
     assert client.get(PRODUCTS + "import/").status_code == 200
+
+
+def test_a_file_is_saved_once_however_often_it_is_confirmed(rows: Rows, operator: Client) -> None:
+    """A campaign without an id is a new one each time."""
+    text = TERMS + ",Twice,fixed,500,,0,30,100,2026-06-01 00:00:00,2026-07-01 00:00:00\n"
+    confirm = preview(operator, CAMPAIGNS, text).context["confirm_form"]
+    for _press in range(2):
+        answer = operator.post(CAMPAIGNS + "process_import/", confirm.initial, follow=True)
+    assert said(answer) == ["This file has been sent already; see what was saved before you send more."]
+    assert Campaign.objects.filter(name="Twice").count() == 1
+
+
+@pytest.mark.parametrize(("name", "shown"), [("@SUM(1)", "'@SUM(1)"), ("==1", "'==1"), ("+1-2", "'+1-2"), ("-5", "-5")])
+def test_what_a_spreadsheet_would_run_is_text(rows: Rows, operator: Client, name: str, shown: str) -> None:
+    Product.objects.update(name=name)
+    fields = {"format": "0", "resource": "", "sku": "on", "name": "on"}
+    assert f"SKU-1,{shown},".encode() in operator.post(PRODUCTS + "export/", fields).content

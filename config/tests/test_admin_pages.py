@@ -4,14 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+import redis
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.core import checks
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -21,6 +23,7 @@ from catalog.models import Product
 from config.tests.admin_rows import Rows, make_rows
 from config.tests.operating import signed_in
 from coupons.models import Campaign
+from shop.backoffice.login import LimitedLoginForm
 from shop.backoffice.pages import ReadOnlyPage
 from shop.models import User
 
@@ -238,3 +241,34 @@ print("orders.admin" in sys.modules)
 def test_a_hidden_product_is_still_listed(rows: Rows, operator: Client) -> None:
     Product.objects.update(is_hidden=True)
     assert "SKU-1" in operator.get(page(Product, "changelist")).text
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/admin/login/", "/admin/catalog/product/"])
+def test_what_no_database_can_store_is_a_400(address: str) -> None:
+    client = Client()
+    client.cookies[settings.SESSION_COOKIE_NAME] = "aaaa\0aaaa"
+    assert client.get(address).status_code == 400
+
+
+@pytest.mark.parametrize("trouble", [OperationalError("lost"), redis.ConnectionError("lost")])
+def test_signing_in_without_an_engine_is_a_503(trouble: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedLoginForm, "clean", mock.Mock(side_effect=trouble))
+    answer = Client().post("/admin/login/", {"username": "root", "password": "x"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
+
+
+def test_a_page_that_cannot_be_read_is_a_503_and_no_way_back_to_itself(rows: Rows, operator: Client) -> None:
+    address = page(Product, "change", rows.product.pk)
+    with mock.patch("django.contrib.admin.ModelAdmin.get_object", side_effect=OperationalError("lock timeout")):
+        assert operator.get(address).status_code == 503
+
+
+def test_a_campaign_opens_in_a_year_that_can_be_read_again(rows: Rows, operator: Client) -> None:
+    address = page(Campaign, "change", rows.campaign.pk)
+    form = operator.get(address).context["adminform"].form
+    given = {name: "" if value is None else value for name, value in form.initial.items()}
+    given |= {"opens_at_0": "0001-01-01", "closes_at_0": "2999-01-01"} | dict.fromkeys(
+        ("opens_at_1", "closes_at_1"), "00:00:00"
+    )
+    answer = operator.post(address, given)
+    assert answer.context["adminform"].form.errors.keys() == {"opens_at"}

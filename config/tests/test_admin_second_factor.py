@@ -232,3 +232,16 @@ def test_signing_out_everywhere_ends_the_tokens_and_is_written_down() -> None:
     assert said(answer) == ["Done: Sign out everywhere"]
     assert User.objects.get(pk=customer.pk).token_generation == 1
     assert OperatorAction.objects.values_list("action", "object_id").get() == ("shop.sign_out", customer.pk)
+
+
+def test_a_key_that_was_not_confirmed_is_new_each_time_it_is_shown(clerk: User) -> None:
+    """Who saw it with a stolen password must not hold the factor that is set up after the password was changed."""
+    thief, owner = sign_in(clerk), sign_in(clerk)
+    seen = thief.get(ENROL).context["secret"]
+    shown = owner.get(ENROL).context["secret"]
+    assert shown != seen
+    assert TOTPDevice.objects.count() == 1
+    TOTPDevice.objects.create(user=clerk, confirmed=False, name="app")  # two first looks at once
+    assert owner.get(ENROL).status_code == 200
+    assert owner.post(ENROL, {"code": "000000"}).status_code == 200
+    assert TOTPDevice.objects.count() == 1

@@ -175,3 +175,8 @@ def test_nothing_tells_what_the_shop_is_made_of(client: Client) -> None:
         assert answer.headers["X-Powered-By"] is None
         assert b"Traceback" not in answer.body
         assert b"django" not in answer.body.lower()
+
+
+def test_a_query_with_a_thousand_fields_is_a_bad_request(client: Client) -> None:
+    answer = client.get("/readyz?" + "&" * 1_001)
+    assert (answer.status, answer.json["code"]) == (400, "invalid_input")

@@ -56,6 +56,27 @@ def test_only_settings_that_exist_are_passed() -> None:
         assert set(SERVICES[name]["environment"]) - {"<<"} <= known, name
 
 
+NOT_PASSED = {
+    *("SHOP_DATABASE_ROLE", "SHOP_DATA_DIR", "SHOP_WEB_SERVER", "SHOP_K6"),
+    *("SHOP_METRICS_PORT", "SHOP_TESTING", "SHOP_FAILPOINTS"),
+}
+"""Settings of commands, of `up` and of tests; what a container decides by its command line or its place."""
+
+
+def test_every_setting_of_the_shop_reaches_it() -> None:
+    """Else somebody writes it into .env, and nobody tells that it is not read."""
+    passed = set().union(*(SERVICES[name]["environment"] for name in SHOP_PARTS))
+    passed |= set(SERVICES["migrate"]["environment"])
+    assert set(env.VARIABLES) - passed == NOT_PASSED
+
+
+def test_what_is_not_set_has_the_settings_default() -> None:
+    for name, default in re.findall(r"^  (SHOP_[A-Z_]+): \$\{\1:-(.*)\}$", COMPOSE.read_text(), re.MULTILINE):
+        wanted = env.VARIABLES[name].default
+        own = {"SHOP_ALLOWED_HOSTS": "127.0.0.1,localhost"}
+        assert default == own.get(name, str(wanted).lower() if isinstance(wanted, bool) else str(wanted)), name
+
+
 def test_request_counters_meet_in_one_directory() -> None:
     for name in ("web", "metrics"):
         environment = SERVICES[name]["environment"]

@@ -1,5 +1,6 @@
 """The web's worker between real sockets and a small application, with two threads."""
 
+import json
 import logging
 import os
 import select
@@ -19,7 +20,7 @@ import pytest
 
 from config import http1
 from config.tests.served import BIG
-from config.worker import ANSWERING_NICENESS, Worker
+from config.worker import ANSWERING_NICENESS, DRAINED_AT_ONCE, Worker
 from shop.local import ports
 from shop.testing import wait_until
 from shop.testing_shop import ROOT
@@ -107,6 +108,9 @@ def test_more_than_sixteen_requests_at_once_are_refused_unanswered(server: Serve
     said = server.say(b"".join(GET % f"/?{n}".encode() for n in range(17)))
     assert said.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     assert b"/ 0 0" not in said
+    head, _blank, body = said.partition(b"\r\n\r\n")
+    assert b"\r\nRetry-After: 1" in head
+    assert f"X-Request-Id: {json.loads(body)['request_id']}".encode() in head
     assert len(bodies(server.say(b"".join(GET % f"/?{n}".encode() for n in range(15)) + LAST % b"/?last"))) == 16
 
 
@@ -142,9 +146,7 @@ def test_blank_lines_begin_no_request() -> None:
 
 
 def test_a_connection_that_cannot_be_read_is_ended_and_the_loop_goes_on() -> None:
-    worker = Worker.__new__(Worker)
-    worker.poll, worker.log = select.epoll(), logging.getLogger("test")
-    worker.listeners = {}
+    worker = idle_worker()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
@@ -156,6 +158,76 @@ def test_a_connection_that_cannot_be_read_is_ended_and_the_loop_goes_on() -> Non
         worker.turn(1.0)
         assert theirs.recv(1) == b""
         assert (connection.is_ending, connection.is_deaf) == (True, True)
+
+
+def test_few_uploads_wait_in_memory_at_once_and_only_where_files_are_imported(server: Server) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with ExitStack() as stack:
+        peers = [stack.enter_context(server.connect()) for _ in range(http1.UPLOADS_AT_ONCE + 1)]
+        for peer in peers:
+            peer.sendall(head % b"/admin/catalog/product/import/")
+            time.sleep(0.05)
+        assert read_all(peers.pop()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert not select.select(peers, [], [], 0.1)[0]
+        peers[0].sendall(b"x" * 1_000_000)
+        assert select.select([peers[0]], [], [], 10)[0]  # answered, and another may come
+        with server.connect() as late:
+            late.sendall(head % b"/admin/catalog/product/import/")
+            assert not select.select([late], [], [], 0.2)[0]
+    assert b" 0" in server.say(
+        head % b"/admin/login/"
+    )  # too long a body elsewhere: the application hears only how long
+
+
+STREAMED = b"POST /drip HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_trailers_and_extensions_of_chunks_have_a_limit(server: Server) -> None:
+    """The parser keeps them until they end, and whoever sends one without end keeps the loop busy with it."""
+    for endless in (b"3\r\nabc\r\n0\r\nT: ", b"3;x="):
+        with server.connect() as peer:
+            peer.sendall(STREAMED + endless)
+            time.sleep(0.1)
+            peer.sendall(b"z" * (http1.HEAD_LIMIT + 1))
+            assert read_all(peer).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    many = b"".join(b"1\r\nx\r\n" for _ in range(20_000))  # their framing is longer than that, and ends each time
+    with server.connect() as peer:
+        for start in range(0, len(many), 8_192):
+            peer.sendall((STREAMED if start == 0 else b"") + many[start : start + 8_192])
+        peer.sendall(b"0\r\nT: short\r\n\r\n")
+        assert bodies(read_all(peer)) == [b"/drip  20000"]
+
+
+def idle_worker() -> Worker:
+    """Return a worker that serves nobody yet."""
+    worker = Worker.__new__(Worker)
+    worker.poll, worker.log = select.epoll(), logging.getLogger("test")
+    worker.listeners, worker.connections = {}, {}
+    return worker
+
+
+def test_who_pours_after_the_last_answer_does_not_keep_the_loop() -> None:
+    pouring = mock.Mock()
+    pouring.recv.return_value = b"x"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        worker, connection = idle_worker(), mock.Mock(sock=pouring, descriptor=ours.fileno())
+        worker.drain(connection)
+        assert pouring.recv.call_count == DRAINED_AT_ONCE
+        theirs.send(b"x")
+        assert worker.poll.poll(1.0) == [(ours.fileno(), select.EPOLLIN)]
+
+
+def test_who_reads_slowly_but_reads_is_not_hung_up_on() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        worker, connection = idle_worker(), mock.Mock(sock=ours, unsent=b"x" * 10_000_000, deadline=0.0, is_busy=False)
+        worker.send_rest(connection)
+        assert (connection.deadline > 0.0, connection.is_busy) == (True, False)
+        connection.deadline = 0.0
+        worker.send_rest(connection)  # the socket is full: nothing was read
+        assert connection.deadline == 0.0
 
 
 def test_a_client_may_stop_sending_before_it_reads(server: Server) -> None:
@@ -182,11 +254,12 @@ def test_a_request_may_come_byte_by_byte(server: Server) -> None:
         assert bodies(read_all(peer)) == [b"/drip  3"]
 
 
-def test_slow_readers_hold_no_thread(server: Server) -> None:
+@pytest.mark.parametrize("path", [b"/big", b"/file"])
+def test_slow_readers_hold_no_thread(server: Server, path: bytes) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(server.connect()) for _ in range(6)]  # three times as many as there are threads
         for peer in slow:
-            peer.sendall(LAST % b"/big")
+            peer.sendall(LAST % path)
         assert bodies(server.say(LAST % b"/?meanwhile")) == [b"/ meanwhile 0"]
         assert [len(bodies(read_all(peer))[0]) for peer in slow] == [BIG] * 6
 

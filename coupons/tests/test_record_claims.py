@@ -25,7 +25,7 @@ from coupons.operations import Place
 from coupons.tasks import RECORD_CLAIMS
 from orders.tasks import REDEEM_COUPONS, RESERVE_STOCK
 from shop import db, pipeline, wakeups
-from shop.errors import DependencyUnavailable
+from shop.errors import DependencyUnavailable, InvalidToken
 from shop.models import ParkedItem
 from shop.testing import dead_server, race, redis_at
 
@@ -204,11 +204,11 @@ def test_while_redis_is_away_the_drain_waits_and_blames_nobody():
 
 
 @pytest.mark.parametrize("campaigns", [1, 3])
-def test_claims_of_any_number_of_campaigns_are_recorded_in_five_statements(campaigns):
+def test_claims_of_any_number_of_campaigns_are_recorded_in_six_statements(campaigns):
     claims = [one for _ in range(campaigns) for one in claims_of(2, make_campaign())]
     with CaptureQueriesContext(connection) as captured:
         assert record() == ids(claims)
-    assert len(captured) == 2 + 5  # BEGIN, campaigns, holders, known ids, issuances, `issued`, COMMIT
+    assert len(captured) == 2 + 6  # BEGIN, campaigns, holders, known ids, users, issuances, `issued`, COMMIT
 
 
 def test_recorded_claims_wake_the_order_that_waits_for_its_coupon():
@@ -228,3 +228,22 @@ def test_recorded_claims_that_nobody_waits_for_wake_nobody():
     claims_of(1, make_campaign())
     assert pipeline.drain(RECORD_CLAIMS) == 1
     assert not wakeups.is_flag_set(REDEEM_COUPONS.name)
+
+
+def test_claim_of_a_user_who_has_gone_holds_nobody_up_and_frees_its_place():
+    campaign_id = make_campaign(total=3)
+    assert claim(make_user(), campaign_id).position == 1
+    assert gate.claim(campaign_id=campaign_id, user_id=987_654).position == 2
+    assert claim(make_user(), campaign_id).position == 3
+    settle()
+    assert (issued(campaign_id), gate.backlog()) == (2, 0)
+    assert claim(make_user(), campaign_id).position == 3
+    settle()
+    assert_sound()
+
+
+def test_user_who_has_gone_claims_nothing_under_the_row_lock():
+    campaign_id = make_campaign()
+    with redis_at("gate", dead_server()), pytest.raises(InvalidToken):
+        claim(987_654, campaign_id)
+    assert issued(campaign_id) == 0

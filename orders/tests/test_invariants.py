@@ -316,6 +316,11 @@ def test_o6_names_a_refused_order_that_still_holds_goods_after_a_minute(shop):
     assert row["since"] < timezone.now()
 
 
+def test_what_was_accepted_after_the_look_at_the_backlogs_is_under_way_not_left_behind(shop):
+    ((first,),) = db.rows("SELECT min(created_at) FROM orders_order WHERE status = 'pending' OR refusal <> ''")
+    assert find_violations(drained=True, looked_at=first) == []
+
+
 def test_drained_means_that_no_order_of_any_age_is_under_way(shop):
     assert [(name, row["order_id"]) for name, row in found(drained=True)] == [
         ("O5", shop.orders["pending"]),

@@ -3,8 +3,12 @@
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from import_export.admin import ImportExportModelAdmin
 from import_export.formats.base_formats import CSV
@@ -14,6 +18,7 @@ from import_export.tmp_storages import CacheStorage
 from unfold.contrib.import_export.forms import ExportForm, ImportForm
 
 from shop.backoffice.refusals import EXPECTED, explain
+from shop.reports import FORMULA
 
 MOST_ROWS = 2_000  # about five statements a row, while the operator's browser waits
 
@@ -48,12 +53,25 @@ class RowsFromFile(ModelResource):  # type: ignore[misc]  # not typed
             raise ValidationError(explain(error)) from error
 
 
+class PlainCSV(CSV):  # type: ignore[misc]  # not typed
+    """CSV whose text stays text where a spreadsheet opens it."""
+
+    def _escape_formulae(self, dataset: Any) -> None:
+        for _row in range(len(dataset)):
+            cells = [str(cell) for cell in dataset.lpop()]
+            dataset.append([f"'{cell}" if cell.startswith(FORMULA) and not is_number(cell) else cell for cell in cells])
+
+
+def is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
 class FilesPage(ImportExportModelAdmin):  # type: ignore[misc]  # not typed
     """A page with import and export. Comes after the page class."""
 
     import_form_class = ImportForm
     export_form_class = ExportForm
-    formats: ClassVar[list[type]] = [CSV]
+    formats: ClassVar[list[type]] = [PlainCSV]
     to_encoding = "utf-8-sig"  # with the mark Excel shows Hangul, without it does not
     tmp_storage_class = CacheStorage  # the confirming request may meet another process or machine
 
@@ -62,6 +80,17 @@ class FilesPage(ImportExportModelAdmin):  # type: ignore[misc]  # not typed
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         return bool(self.has_view_permission(request))
+
+    def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Save a file once: rows without an id make something new each time, and a slow answer is asked for twice."""
+        name = request.POST.get("import_file_name", "")
+        if not cache.add(f"import-confirmed-{name}", 1, CacheStorage.CACHE_LIFETIME):
+            messages.error(
+                request, gettext("This file has been sent already; see what was saved before you send more.")
+            )
+            return HttpResponseRedirect(reverse(admin_urlname(self.model._meta, SafeString("changelist"))))
+        response: HttpResponse = super().process_import(request, **kwargs)
+        return response
 
     def process_result(self, result: Result, request: HttpRequest) -> HttpResponse:
         """Say what was not saved: rows that were fine in the preview may be refused a moment later."""

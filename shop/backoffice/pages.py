@@ -126,5 +126,7 @@ class SavedByFlow(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         try:
             return save()
         except EXPECTED as error:  # for example: the last coupon went while the form was open
+            if request.method != "POST":
+                raise  # there is no form to go back to, this is the page itself
             messages.error(request, explain(error))
             return HttpResponseRedirect(request.get_full_path())

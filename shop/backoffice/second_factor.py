@@ -80,9 +80,7 @@ def picture(device: TOTPDevice) -> SafeString:
 
 def enrolment_page(site: Any, request: HttpRequest) -> HttpResponse:
     """Show the key to scan and confirm it with a code; show and remove a device that is confirmed."""
-    device = find_device(request.user)
-    if device is None:
-        device, _is_new = TOTPDevice.objects.get_or_create(user=request.user, confirmed=False, defaults={"name": "app"})
+    device = find_device(request.user) or _pending_device(request)
     form = CodeForm(device, request.POST if request.method == "POST" else None)
     if form.is_valid():
         return _turned(request, device)
@@ -96,6 +94,20 @@ def enrolment_page(site: Any, request: HttpRequest) -> HttpResponse:
         "may_remove": settings.ADMIN_TOTP != "required",
     }
     return TemplateResponse(request, "admin/shop/second_factor.html", context)
+
+
+def _pending_device(request: HttpRequest) -> TOTPDevice:
+    """
+    Return the device that waits for its first code; who asks for the page anew gets a new key.
+
+    A key that stayed would belong to whoever saw it first, with a password that has been changed since.
+    """
+    pending = TOTPDevice.objects.filter(user=request.user, confirmed=False)
+    newest = pending.order_by("-pk").first() if request.method == "POST" else None
+    if newest is None:
+        pending.delete()
+        newest = TOTPDevice.objects.create(user=request.user, confirmed=False, name="app")
+    return newest
 
 
 def _turned(request: HttpRequest, device: TOTPDevice) -> HttpResponse:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
+import redis
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -20,6 +22,7 @@ from shop import db
 from shop.backoffice import second_factor
 from shop.backoffice.login import LimitedLoginForm
 from shop.backoffice.refusals import explain
+from shop.errors import DependencyUnavailable, InvalidInput
 
 View = Callable[..., HttpResponseBase]
 
@@ -36,16 +39,22 @@ def in_shop_time(view: View) -> View:
     return update_wrapper(shown, view)
 
 
-def never_500_when_busy(view: View) -> View:
-    """Answer a lock or statement time-out and a lost database as what they are: come back shortly."""
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
+
+def never_500(view: View) -> View:
+    """Answer time-outs and lost engines as what they are, come back shortly, and what cannot be stored with 400."""
 
     def answered(*args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(*args, **kwargs)
         except db.TROUBLE as error:
-            return HttpResponse(
-                explain(error), status=503, content_type="text/plain; charset=utf-8", headers={"Retry-After": "3"}
-            )
+            return HttpResponse(explain(error), status=503, content_type=PLAIN_TEXT, headers={"Retry-After": "3"})
+        except redis.RedisError:
+            said = explain(DependencyUnavailable())
+            return HttpResponse(said, status=503, content_type=PLAIN_TEXT, headers={"Retry-After": "3"})
+        except DataError:
+            return HttpResponse(explain(InvalidInput(errors=[])), status=400, content_type=PLAIN_TEXT)
 
     return update_wrapper(answered, view)
 
@@ -58,11 +67,13 @@ class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not 
     enable_nav_sidebar = True
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        return never_500_when_busy(in_shop_time(super().admin_view(view, cacheable)))
+        return never_500(in_shop_time(super().admin_view(view, cacheable)))
 
     def has_permission(self, request: HttpRequest) -> bool:
         return bool(super().has_permission(request)) and second_factor.is_satisfied(request)
 
+    @never_500
+    @in_shop_time
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """Lead operators who must set up a second factor there: until then every page sends them here."""
         lacks_it = super().has_permission(request) and not self.has_permission(request)
@@ -78,7 +89,7 @@ class ShopAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # the theme is not 
         return second_factor.enrolment_page(self, request)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        enrol = in_shop_time(never_500_when_busy(never_cache(csrf_protect(self.second_factor))))
+        enrol = in_shop_time(never_500(never_cache(csrf_protect(self.second_factor))))
         return [
             path("language/", set_language, name="set_language"),
             path("second-factor/", enrol, name="second_factor"),

@@ -102,7 +102,8 @@ def programs(session: Session, *, listener: socket.socket, workers: int) -> list
     level = f"--loglevel={settings.LOG_LEVEL}"
     celery = ("-m", "celery", "--app=config", "--quiet", "--skip-checks")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    schedule = f"--schedule={session.data_dir / 'beat-schedule'}"
+    # In memory: a file would keep times of a clock that has been set back since, and until they come nothing is due.
+    schedule = "--scheduler=celery.beat:Scheduler"
     return [
         Program("metrics", ("manage.py", "metrics"), shared),
         Program("worker", (*celery, "worker", level, f"--concurrency={workers}", *quiet), shared),

@@ -41,6 +41,7 @@ def run(session: Session, *, port: int, workers: int, seed: bool) -> None:
                 start_engines(session, supervisor, connections_wanted=diagnosis.connections_needed(workers=workers))
             with logs.step("migrations are applied"):
                 call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+            port = listener.getsockname()[1]  # asked for 0, the system has chosen one
             start_programs(session, supervisor, listener=listener, workers=workers)
             if seed and demo.is_empty():
                 with logs.step("demo data are there"):

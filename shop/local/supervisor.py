@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Protocol
 
 from shop.local import logs, processes
+from shop.local.errors import CannotStart
 from shop.local.processes import Child
 
 FIRST_PAUSE, LONGEST_PAUSE, SETTLED_SECONDS = 0.5, 5.0, 30.0
@@ -61,7 +62,12 @@ class Part:
             self.child, self.restart_at = None, now + self.pause
             self.pause = min(self.pause * 2, LONGEST_PAUSE)
         if self.child is None and now >= self.restart_at:
-            self.start()
+            try:
+                self.start()
+            except (CannotStart, OSError, RuntimeError) as error:  # no memory, no process left: the others go on
+                logs.write("up", f"{self.name} cannot start ({error}); tried again in {self.pause:.1f} s")
+                self.kill()  # one that runs but is not listened to would stop at a full pipe
+                self.restart_at = now + self.pause
 
     def stop(self, seconds: float) -> None:
         if self.child is not None:
@@ -83,7 +89,10 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _cause(status: int) -> str:
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+    if status >= 0:
+        return f"exit code {status}"
+    known = {number.value: number.name for number in signal.Signals}  # the real-time ones have no names
+    return f"killed by {known.get(-status, -status)}"
 
 
 class Supervisor:

@@ -1,18 +1,19 @@
 """Users and tokens: a name once, a refresh token once, whoever asks at the same time."""
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
-from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import AccessToken
 
 from balance.models import Wallet
-from config.tests.building import assert_sound, everything
-from shop import accounts, auth
+from config.tests.building import assert_sound, everything, make_user
+from shop import accounts, auth, tasks
 from shop.errors import InvalidCredentials, InvalidInput, InvalidToken, UsernameTaken
-from shop.models import User
+from shop.models import IdempotencyRecord, User
 from shop.testing import Running, holding, race, wait_until_blocked
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -209,3 +210,23 @@ def test_password_change_that_comes_first_refuses_the_refresh_that_waits():
         accounts.end_sessions(user_id=User.objects.get().pk)
         holder.let_go()
         assert isinstance(first.outcome(), InvalidToken)
+
+
+def test_what_is_over_is_forgotten_piece_by_piece(monkeypatch):
+    user = User.objects.get(pk=make_user())
+    for _number in range(5):
+        auth.tokens_for(user)
+    spent = OutstandingToken.objects.earliest("pk")
+    BlacklistedToken.objects.create(token=spent)
+    past = timezone.now() - timedelta(seconds=1)
+    OutstandingToken.objects.filter(pk__in=list(OutstandingToken.objects.values_list("pk", flat=True)[:4])).update(
+        expires_at=past
+    )
+    for number, hours in enumerate((25, 25, 25, 25, 24)):
+        made = past - timedelta(hours=hours)
+        IdempotencyRecord.objects.create(user_id=user.pk, route="r", key=str(number), fingerprint=b"x", created_at=made)
+    monkeypatch.setattr(tasks, "AT_ONCE", 3)
+    tasks.flush_spent_tokens()
+    tasks.forget_old_keys()
+    left = [model.objects.count() for model in (OutstandingToken, BlacklistedToken, IdempotencyRecord)]
+    assert left == [1, 0, 1]

@@ -158,7 +158,15 @@ def test_r7_names_an_answer_that_would_stay_for_ever(empty_redis):
     assert compare_redis(drained=True) == ([], [])
     connections.cached().persist("r:/products")
     [violation] = compare_redis(drained=True)[0]
-    assert (violation.invariant, violation.row) == ("R7", {"key": "r:/products", "ttl_ms": -1})
+    assert (violation.invariant, violation.row) == ("R7", {"key": "r:/products", "lives": "for ever"})
+
+
+@pytest.mark.django_db
+def test_r7_names_an_answer_that_would_stay_for_an_hour_though_its_time_runs(empty_redis, monkeypatch):
+    monkeypatch.setattr("shop.invariants.LOOK_AGAIN_SECONDS", 0.01)
+    connections.cached().set("r:/products", "x", px=3_600_000)
+    [violation] = compare_redis(drained=True)[0]
+    assert (violation.invariant, violation.row) == ("R7", {"key": "r:/products", "lives": "too long"})
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
 """What every command promises: exit codes, one clear line, help at once; and what `doctor` finds."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,10 @@ def test_doctor_without_any_server_is_exit_code_4(tmp_path: Path) -> None:
     done = run_manage("doctor", data_dir=tmp_path / "shop")
     assert done.returncode == 4
     assert done.stdout.count("start `python manage.py up`") >= 2
+    assert re.findall(r"^ *!! (SHOP_\w+_KEY) +missing$", done.stdout, re.MULTILINE) == [
+        "SHOP_SECRET_KEY",
+        "SHOP_JWT_KEY",
+    ]
     assert "Traceback" not in done.stderr
 
 
@@ -115,6 +120,9 @@ def test_up_refuses_a_database_with_too_few_connections(running_shop: RunningSho
     [
         ("SHOP_PROT", "1", "SHOP_PROT: no such setting; did you mean SHOP_PART?\n"),
         ("SHOP_WEB_THREADS", "many", "SHOP_WEB_THREADS: not a valid int: threads in each web process\n"),
+        ("SHOP_BATCH_SIZE", "0", "SHOP_BATCH_SIZE: 0 is not at least 1: orders settled in one transaction at most\n"),
+        ("SHOP_TIME_ZONE", "Asia/Seol", "SHOP_TIME_ZONE: 'Asia/Seol' is no time zone, as Asia/Seoul is one\n"),
+        ("SHOP_TIME_ZONE", "../etc", "SHOP_TIME_ZONE: '../etc' is no time zone, as Asia/Seoul is one\n"),
         (
             "SHOP_METRICS_PORT",
             "x",

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from shop import connections, health
-from shop.local import deafness, ports, processes
+from shop.local import deafness, ports, processes, supervisor
 from shop.local.supervisor import Part
 
 AGAIN = "worker and beat start again"
@@ -91,3 +92,24 @@ def test_watch_does_not_blame_workers_for_a_lost_redis(
     monkeypatch.setattr(connections, "flags", lambda: nobody)
     overdue(parts).look()
     assert AGAIN not in capsys.readouterr().err
+
+
+def test_part_that_cannot_be_started_again_now_is_tried_later_and_the_others_go_on(monkeypatch):
+    program = mock.Mock()
+    program.start.side_effect = [OSError(11, "Resource temporarily unavailable"), mock.Mock(pid=1)]
+    monkeypatch.setattr("shop.local.supervisor.logs.forward", lambda *_: None)
+    monkeypatch.setattr("shop.local.supervisor.processes.has_ended", lambda _child: False)
+    part = Part("worker", program, 0.0)
+    part.tend()
+    assert (part.child, part.restart_at > time.monotonic()) == (None, True)
+    part.restart_at = 0.0
+    part.tend()
+    assert part.child is not None
+
+
+def test_a_signal_without_a_name_is_told_by_its_number():
+    assert [supervisor._cause(status) for status in (-9, -40, 3)] == [
+        "killed by SIGKILL",
+        "killed by 40",
+        "exit code 3",
+    ]

@@ -1,6 +1,7 @@
 """No event can look like two lines, or act on the terminal that shows it."""
 
 import json
+from unittest import mock
 
 import pytest
 
@@ -27,3 +28,13 @@ def test_readable_text_stays_readable() -> None:
 def test_event_with_anything_in_it_is_written() -> None:
     line = logs._as_json(None, "", {"event": "seen", "number": 2**70, "thing": ValueError("x"), "text": "\udfff"})
     assert json.loads(line) == {"event": "seen", "number": 2**70, "thing": "ValueError('x')", "text": "\udfff"}
+
+
+def test_a_line_that_cannot_be_written_ends_nobody(monkeypatch):
+    broken = mock.Mock()
+    broken.write.side_effect = broken.flush.side_effect = OSError(28, "No space left on device")
+    monkeypatch.setattr("sys.stderr", broken)
+    stderr = logs._Stderr()
+    stderr.write("line")
+    stderr.flush()
+    assert (broken.write.call_count, broken.flush.call_count) == (1, 1)

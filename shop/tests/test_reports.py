@@ -96,3 +96,16 @@ def test_a_database_without_the_tables_is_one_clear_line():
     db.rows("DROP TABLE catalog_dailysales")
     with pytest.raises(CommandFailed, match=r"^the database has not all tables yet: python manage\.py migrate$"):
         call_command("report", "top-selling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to", "0001-01-05"], "--to 0001-01-05 is too early for a week before it"),
+        (["--limit", "99999999999999999999"], "--limit must be from 1 to 1,000,000"),
+    ],
+)
+def test_what_no_calendar_and_no_table_holds_is_a_usage_error(arguments, said):
+    with pytest.raises(CommandFailed, match=said) as failed:
+        call_command("report", "top-selling", *arguments)
+    assert failed.value.exit_code == Exit.USAGE

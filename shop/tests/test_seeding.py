@@ -26,8 +26,10 @@ def untidied(monkeypatch):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("untidied")
-def test_seed_command_reports_and_writes_tokens_only_their_owner_can_read(tmp_path, capsys):
+def test_seed_command_reports_and_writes_tokens_only_their_owner_can_read(tmp_path, capsys, settings):
+    settings.WEAK_KEYS = {"SHOP_JWT_KEY": ""}
     file = tmp_path / "tokens.json"
+    file.touch(mode=0o644)  # also one that was there
     call_command("seed", "--users", "3", "--products=1,000", "--tokens", str(file))
 
     out = capsys.readouterr()
@@ -95,3 +97,20 @@ def test_reserved_ids_are_a_block_nobody_else_gets():
     assert after.pk == block.stop
     assert seeding.reserve_ids("shop_user", 1) == range(after.pk + 1, after.pk + 2)
     assert db.rows("SELECT count(*) FROM shop_user") == [(1,)]
+
+
+@pytest.mark.django_db
+def test_tokens_that_cannot_be_written_or_used_are_refused_before_anything_is_added(tmp_path, settings):
+    settings.WEAK_KEYS = {"SHOP_JWT_KEY": ""}
+    with pytest.raises(CommandFailed, match=r"cannot write .*/nowhere/tokens.json: No such file"):
+        call_command("seed", "--users", "1", "--tokens", str(tmp_path / "nowhere" / "tokens.json"))
+    settings.WEAK_KEYS = {"SHOP_JWT_KEY": "missing"}
+    with pytest.raises(CommandFailed, match="tokens need the key the shop signs with"):
+        call_command("seed", "--users", "1", "--tokens", str(tmp_path / "tokens.json"))
+    assert not User.objects.exists()
+
+
+@pytest.mark.django_db
+def test_dry_run_refuses_what_the_run_would():
+    with pytest.raises(CommandFailed):
+        call_command("seed", "--orders", "10", "--dry-run")

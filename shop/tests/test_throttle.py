@@ -1,6 +1,7 @@
 """A limit lets exactly as many pass as it has tokens, however many ask at once and wherever they are counted."""
 
 import threading
+import time
 from contextlib import nullcontext
 from itertools import chain
 
@@ -203,3 +204,11 @@ def test_a_broken_redis_is_told_apart_from_an_empty_bucket() -> None:
         with pytest.raises(DependencyUnavailable):
             throttle._spend(LIMIT, "somebody", 1)
     throttle._script.cache_clear()
+
+
+def test_clock_that_was_ahead_locks_nobody_out_for_longer_than_a_token_takes() -> None:
+    hours_ahead = (time.time() + 9 * 3_600) * 1_000_000
+    connections.flags().set("limit:test:somebody", f"{hours_ahead:.0f}")
+    with pytest.raises(TooManyRequests) as refused, throttle.failures_of(LIMIT, "somebody"):
+        pass
+    assert refused.value.retry_after == LIMIT.seconds_per_token

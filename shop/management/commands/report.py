@@ -14,9 +14,9 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from shop.commands import CommandFailed, Exit, ShopCommand
-from shop.reports import Days, Sheet, reports, run_report
+from shop.reports import FORMULA, Days, Sheet, reports, run_report
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run text that begins with one of these
+LARGEST_LIMIT = 1_000_000
 
 
 def a_day(text: str) -> date:
@@ -48,8 +48,8 @@ class Command(ShopCommand):
 
     def run(self, **options: Any) -> None:
         days = self._days(options["first"], options["after"])
-        if options["limit"] < 1:
-            raise CommandFailed("--limit must be at least 1", exit_code=Exit.USAGE)
+        if not 1 <= options["limit"] <= LARGEST_LIMIT:
+            raise CommandFailed(f"--limit must be from 1 to {LARGEST_LIMIT:,}", exit_code=Exit.USAGE)
         sheet = run_report(name=options["report"], days=days, limit=options["limit"])
         if options["format"] == "table":
             self.stderr.write(
@@ -64,7 +64,10 @@ class Command(ShopCommand):
     def _days(self, first: date | None, after: date | None) -> Days:
         today = timezone.now().astimezone(ZoneInfo(settings.SHOP_TIME_ZONE)).date()
         after = after or today + timedelta(days=1)
-        days = Days(first or after - timedelta(days=7), after)
+        try:
+            days = Days(first or after - timedelta(days=7), after)
+        except OverflowError as error:
+            raise CommandFailed(f"--to {after} is too early for a week before it", exit_code=Exit.USAGE) from error
         if days.first >= days.after_last:
             raise CommandFailed(f"--from {days.first} is not before --to {days.after_last}", exit_code=Exit.USAGE)
         return days

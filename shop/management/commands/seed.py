@@ -5,19 +5,20 @@ import os
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import connection
 from django.utils import timezone
 
 from shop.auth import access_token_for
 from shop.commands import CommandFailed, Exit, ShopCommand
-from shop.seeding import CannotSeed, Wish, seed, tidy
+from shop.seeding import CannotSeed, Wish, check, seed, tidy
 
 LARGEST = 20_000_000  # rows of one kind; more than any disk this is meant for
 LARGEST_BALANCE = 1_000_000_000  # API.md "Balance": the wallet's limit
@@ -68,30 +69,36 @@ class Command(ShopCommand):
             raise CommandFailed("nothing to add: see python manage.py seed --help", exit_code=Exit.USAGE)
         if options["dry_run"]:
             connection.ensure_connection()
+            with self._refusals():
+                check(wish)
             self.stdout.write(f"would add {in_words(wish.counts)}")
             return
         began = time.monotonic()
-        blocks = self._load(wish)
-        if options["tokens"]:
-            self._write_tokens(options["tokens"], blocks.get("users", range(0)))
+        with ExitStack() as stack:  # opened first: who learns after minutes that it cannot be written has no tokens
+            out = stack.enter_context(open_for_tokens(options["tokens"])) if options["tokens"] else None
+            blocks = self._load(wish)
+            if out:
+                self._write_tokens(out, blocks.get("users", range(0)))
         seconds = time.monotonic() - began
         self.stdout.write(f"added {in_words(wish.counts)} in {seconds:.1f} s; next: python manage.py audit")
 
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except CannotSeed as error:
+            raise CommandFailed(str(error), exit_code=Exit.USAGE) from error
+
     def _load(self, wish: Wish) -> dict[str, range]:
         with Bars(self) as bars:
-            try:
+            with self._refusals():
                 blocks = seed(wish=wish, now=timezone.now(), progress=bars)
-            except CannotSeed as error:
-                raise CommandFailed(str(error), exit_code=Exit.USAGE) from error
             tidy(bars)
         return blocks
 
-    def _write_tokens(self, file: Path, user_ids: range) -> None:
+    def _write_tokens(self, out: TextIO, user_ids: range) -> None:
         """Write one user a line: a million tokens are 250 MB and need not be in memory."""
-        with (
-            open(file, "w", opener=private, encoding="utf-8") as out,
-            self.progress("tokens", len(user_ids)) as advance,
-        ):
+        with self.progress("tokens", len(user_ids)) as advance:
             out.write("[")
             for position, user_id in enumerate(user_ids):
                 token = {"user_id": user_id, "access": access_token_for(user_id=user_id, lifetime=TOKEN_LIFETIME)}
@@ -124,8 +131,24 @@ class Bars:
             self.command.stderr.write(f"{name}: {total:,} in {time.monotonic() - self.began:.1f} s")
 
 
+def open_for_tokens(file: Path) -> TextIO:
+    """
+    Open a file only its owner may read: tokens are as good as passwords for a day.
+
+    Raises: CommandFailed where it cannot be written, or where no part of the shop knows the key they are signed with.
+    """
+    if settings.WEAK_KEYS["SHOP_JWT_KEY"]:
+        message = "tokens need the key the shop signs with: set SHOP_JWT_KEY, or start `python manage.py up`"
+        raise CommandFailed(message, exit_code=Exit.USAGE)
+    try:
+        out = open(file, "w", opener=private, encoding="utf-8")  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        raise CommandFailed(f"cannot write {file}: {error.strerror}", exit_code=Exit.USAGE) from error
+    os.fchmod(out.fileno(), 0o600)  # it may have been there, open to others
+    return out
+
+
 def private(path: str, flags: int) -> int:
-    """Open a file only its owner may read: tokens are as good as passwords for a day."""
     return os.open(path, flags, 0o600)
 
 
