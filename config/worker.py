@@ -19,11 +19,12 @@ from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from config import http1
+from config.door import Door, OpenDoor, find_nothing
 from config.line import Line
 
 REQUEST_SECONDS = 5.0  # a request may take that long in all (FAULTS.md P12), so reading it may not take longer
@@ -47,38 +48,6 @@ def raise_file_limit(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-
-
-class Door(Protocol):
-    """Who is let in (shop.admission.Door); an application may bring one, with a `turn_away` that answers the others."""
-
-    def took(self, waited: float) -> None: ...
-    def answered(self, seconds: float) -> None: ...
-    def look(self, queued: int, seconds: float) -> None: ...
-    def refuses(self, environ: dict[str, Any], queued: int) -> bool: ...
-    def needs_no_thread(self) -> None: ...
-
-
-class OpenDoor:
-    """Everybody is let in."""
-
-    def took(self, waited: float) -> None:
-        """Nothing depends on it."""
-
-    answered = took
-
-    def look(self, queued: int, seconds: float) -> None:
-        """Nothing depends on it."""
-
-    def refuses(self, environ: dict[str, Any], queued: int) -> bool:
-        return False
-
-    def needs_no_thread(self) -> None:
-        """Nothing depends on it."""
-
-
-def find_nothing(environ: dict[str, Any]) -> None:
-    """An application without answers that are ready."""
 
 
 class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
