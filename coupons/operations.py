@@ -115,6 +115,8 @@ def _without_holders(places: Sequence[Place]) -> list[Place]:
 
 def _of_users(places: Sequence[Place]) -> list[Place]:
     """Return the places of users who exist."""
+    if not places:
+        return []
     rows = db.rows(
         "SELECT id FROM shop_user WHERE id = ANY(%s::bigint[])", [db.array(place.user_id for place in places)]
     )

@@ -89,6 +89,8 @@ def read_names() -> dict[str, set[str]]:
                 "env.read",
                 "env.service",
                 "env.quota",
+                "env.count",
+                "env.zone",
                 "env.secret",
                 "read",
             ):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.contrib import messages
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.cache import cache
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -83,6 +83,8 @@ class FilesPage(ImportExportModelAdmin):  # type: ignore[misc]  # not typed
 
     def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         """Save a file once: rows without an id make something new each time, and a slow answer is asked for twice."""
+        if not self.has_import_permission(request):
+            raise PermissionDenied
         name = request.POST.get("import_file_name", "")
         if not cache.add(f"import-confirmed-{name}", 1, CacheStorage.CACHE_LIFETIME):
             messages.error(
