@@ -40,7 +40,7 @@ app.conf.beat_schedule = {
         "coupons.expire_issuances": 60.0,
         "catalog.refresh_popularity": 600.0,  # 2.9 s once in a shop of a million products
         "shop.forget_old_keys": crontab(minute="17"),
-        "shop.flush_spent_tokens": crontab(hour="19", minute="7"),  # 04:07 in Seoul
+        "shop.flush_spent_tokens": crontab(minute="7"),
     }.items()
 }
 

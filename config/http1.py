@@ -26,6 +26,7 @@ LINE_LIMIT, HEADER_LIMIT, HEADER_COUNT = 4_094, 8_190, 100  # FAULTS.md B38-B40
 HEAD_LIMIT = 32_768
 BODY_LIMIT = 65_536  # the API's own limit (API.md): of a longer body the API hears only how long it is
 UPLOAD_LIMIT = 10_485_760
+FORM_LIMIT = 262_144  # of the admin's other pages: a long description, three letters for each of its bytes
 UPLOADS = re.compile(r"/admin/.*/import/")  # operators import files there
 UPLOADS_AT_ONCE = 4  # in a process: their bodies wait in memory, whoever sends them
 PIPELINED_LIMIT = 16
@@ -219,7 +220,7 @@ class Connection:
             raise Unreadable(HTTPStatus.NOT_IMPLEMENTED)  # RFC 9112, 6.1: a body that cannot be decoded is not a body
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         set_target(environ, self._url)
-        self._limit = UPLOAD_LIMIT if UPLOADS.fullmatch(environ["PATH_INFO"]) else BODY_LIMIT
+        self._limit = limit_of(environ["PATH_INFO"])
         if self._length() > self._limit:
             self._last()
             return
@@ -260,6 +261,13 @@ class Connection:
             environ["CONTENT_LENGTH"] = str(len(body))
         self._head_size, self.is_in_request = 0, False
         self.requests.append(Request(environ, is_last=is_last))
+
+
+def limit_of(path: str) -> int:
+    """Return how long a body to this path may be."""
+    if not path.startswith("/admin/"):
+        return BODY_LIMIT
+    return UPLOAD_LIMIT if UPLOADS.fullmatch(path) else FORM_LIMIT
 
 
 def environ_key(name: bytes) -> str:

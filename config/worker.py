@@ -195,6 +195,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
         if not data:
             self.end(connection)
             return
+        if connection.is_ending:
+            return  # what comes after its last request is thrown away
         was_in_request, was_upload = connection.is_in_request, connection.is_upload
         try:
             connection.feed(data)

@@ -80,10 +80,12 @@ def record_places(campaigns: Mapping[int, Campaign], places: Sequence[Place], *,
     """
     given: list[tuple[Place, int]] = []  # with its position; 0: rejected
     fresh = _without_known(_without_holders(places))
-    lasting = _of_users(fresh)
-    for campaign_id in {place.campaign_id for place in fresh if place not in lasting}:
+    users = _existing_users(fresh)
+    for campaign_id in {place.campaign_id for place in fresh if place.user_id not in users}:
         outdate_gate(campaigns[campaign_id])  # which counts a place that nobody has
-    for place in lasting:
+    for place in fresh:
+        if place.user_id not in users:
+            continue
         campaign = campaigns[place.campaign_id]
         has_room = campaign.issued < campaign.total_quantity
         campaign.issued += has_room
@@ -113,15 +115,14 @@ def _without_holders(places: Sequence[Place]) -> list[Place]:
     return fresh
 
 
-def _of_users(places: Sequence[Place]) -> list[Place]:
-    """Return the places of users who exist."""
+def _existing_users(places: Sequence[Place]) -> set[int]:
+    """Return the users of these places who exist."""
     if not places:
-        return []
+        return set()
     rows = db.rows(
         "SELECT id FROM shop_user WHERE id = ANY(%s::bigint[])", [db.array(place.user_id for place in places)]
     )
-    users = {user_id for (user_id,) in rows}
-    return [place for place in places if place.user_id in users]
+    return {user_id for (user_id,) in rows}
 
 
 def _without_known(places: Sequence[Place]) -> list[Place]:

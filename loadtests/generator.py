@@ -41,9 +41,9 @@ class Reading:
 def find_k6() -> Path:
     """Return the k6 of SHOP_K6, else that of the requirements, else that on the PATH. Raises NoGenerator."""
     if settings.K6:
-        if shutil.which(settings.K6) is None:
+        if (program := shutil.which(settings.K6)) is None:
             raise NoGenerator(f"SHOP_K6: {settings.K6} is no program")
-        return Path(settings.K6)
+        return Path(program).absolute()
     beside = Path(sysconfig.get_path("scripts")) / "k6"
     found = str(beside) if beside.exists() else shutil.which("k6")
     if found is None:
@@ -53,7 +53,10 @@ def find_k6() -> Path:
 
 def k6_version() -> str:
     """Return k6's version as it says it: `1.1.0`. Raises NoGenerator."""
-    said = subprocess.run([find_k6(), "version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    try:
+        said = subprocess.run([find_k6(), "version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoGenerator(f"{find_k6()} does not say its version: {error}") from error
     found = re.search(r"\bv(\d+\.\S+)", said)
     if found is None:
         raise NoGenerator(f"{find_k6()} is not k6: `version` said {said[:200]!r}")

@@ -69,7 +69,7 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
 
     Raises: NoGenerator, UnknownSummary.
     """
-    started_at = datetime.now(UTC)
+    version, started_at = k6_version(), datetime.now(UTC)
     before = ledgers.read(supplies, metrics_url=shop.metrics_url)
     k6 = K6(plan, base_url=shop.base_url, environment=supplies.environment, directory=directory)
     sampler = Sampler(k6, data_dir=shop.data_dir, web_dir=shop.web_dir)
@@ -97,7 +97,7 @@ def measure(plan: Plan, *, shop: Shop, supplies: Supplies, directory: Path, line
         seconds=round(seconds, 2),
         plan=dict(plan.numbers) | {"mix": dict(plan.mix), "base_url": shop.base_url},
         objectives=dict(plan.objectives),
-        machine=_machine(sampler),
+        machine={"k6": version} | _machine(sampler),
         endpoints=endpoints,
         generator=_seen(generator, samples),
         orders=orders if "order" in plan.mix else None,
@@ -185,7 +185,6 @@ def _machine(sampler: Sampler) -> dict[str, Any]:
         "cores_k6": procfs.cores(),  # k6 may use what this process may
         "cores_shop": procfs.cores(*sampler.pids),
         "memory_mb": procfs.memory_total_mb(),
-        "k6": k6_version(),
         "postgres": version,
         "max_connections": most,
         "processes": sampler.process_counts,

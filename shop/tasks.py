@@ -9,7 +9,7 @@ from celery import shared_task
 from shop import auth, db, health, idempotency
 
 KEY_LIFE = timedelta(hours=25)  # API.md: keys live at least 24 h
-AT_ONCE, MOST_SECONDS = 5_000, 8.0  # a task has ten seconds; one statement for a day's keys would be cut off each night
+AT_ONCE, MOST_SECONDS = 5_000, 8.0  # a task has ten seconds; one statement for a day's rows would be cut off each time
 
 
 @shared_task(name="shop.heartbeat")
@@ -29,7 +29,7 @@ def flush_spent_tokens(**_: object) -> None:
 
 
 def _in_pieces(forget: Callable[[], int]) -> None:
-    """Forget a piece a transaction; what a night's task does not get done in its time is left to the next one."""
+    """Forget a piece a transaction; what is not done in the task's time is left to the next one."""
     ends_at = time.monotonic() + MOST_SECONDS
     while time.monotonic() < ends_at:
         with db.transaction():

@@ -20,7 +20,7 @@ import pytest
 
 from config import http1
 from config.tests.served import BIG
-from config.worker import ANSWERING_NICENESS, DRAINED_AT_ONCE, Worker
+from config.worker import ANSWERING_NICENESS, DRAINED_AT_ONCE, READ_BYTES, Worker
 from shop.local import ports
 from shop.testing import wait_until
 from shop.testing_shop import ROOT
@@ -151,7 +151,7 @@ def test_a_connection_that_cannot_be_read_is_ended_and_the_loop_goes_on() -> Non
     with ours, theirs:
         ours.setblocking(False)
         connection = mock.Mock(sock=ours, descriptor=ours.fileno(), lock=threading.Lock(), is_busy=False)
-        connection.feed.side_effect = AttributeError("nobody thought of it")
+        connection.feed.side_effect, connection.is_ending = AttributeError("nobody thought of it"), False
         worker.connections = {connection.descriptor: connection}
         worker.poll.register(ours, select.EPOLLIN)
         theirs.send(b"x")
@@ -186,9 +186,7 @@ def test_trailers_and_extensions_of_chunks_have_a_limit(server: Server) -> None:
     """The parser keeps them until they end, and whoever sends one without end keeps the loop busy with it."""
     for endless in (b"3\r\nabc\r\n0\r\nT: ", b"3;x="):
         with server.connect() as peer:
-            peer.sendall(STREAMED + endless)
-            time.sleep(0.1)
-            peer.sendall(b"z" * (http1.HEAD_LIMIT + 1))
+            peer.sendall(STREAMED + endless + b"z" * 3 * READ_BYTES)  # more than one reading
             assert read_all(peer).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     many = b"".join(b"1\r\nx\r\n" for _ in range(20_000))  # their framing is longer than that, and ends each time
     with server.connect() as peer:

@@ -22,6 +22,16 @@ class Migration(migrations.Migration):
             name='opens_at',
             field=models.DateTimeField(validators=[django.core.validators.MinValueValidator(datetime.datetime(2000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)), django.core.validators.MaxValueValidator(datetime.datetime(2999, 12, 31, 0, 0, tzinfo=datetime.timezone.utc))], verbose_name='opens at'),
         ),
+        # A campaign that "never closes" may have been entered with the last year there is.
+        migrations.RunSQL(
+            """
+            UPDATE coupons_campaign
+            SET opens_at = least(greatest(opens_at, '2000-01-01Z'), '2999-12-30Z'),
+                closes_at = greatest(least(closes_at, '2999-12-31Z'), '2000-01-02Z')
+            WHERE opens_at < '2000-01-01Z' OR closes_at >= '3000-01-01Z'
+            """,
+            migrations.RunSQL.noop,
+        ),
         migrations.AddConstraint(
             model_name='campaign',
             constraint=models.CheckConstraint(condition=models.Q(('closes_at__lt', datetime.datetime(3000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)), ('opens_at__gte', datetime.datetime(2000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc))), name='campaign_times_in_calendar'),

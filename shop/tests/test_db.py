@@ -11,7 +11,7 @@ from config.tests.building import make_user
 from shop import db
 from shop.errors import UsernameTaken
 from shop.models import User
-from shop.testing import Running, wait_until
+from shop.testing import Running, wait_until_blocked
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 
@@ -166,15 +166,12 @@ def test_savepoint_is_no_part_of_another_one():
 
 
 TOGETHER = """
-SELECT first_name, pg_sleep(0.5) FROM shop_user; SELECT first_name FROM shop_user
+SELECT first_name, pg_advisory_xact_lock(7) FROM shop_user; SELECT first_name FROM shop_user
 """
 IN_ONE = """
-WITH early AS MATERIALIZED (SELECT first_name, pg_sleep(0.5) FROM shop_user)
+WITH early AS MATERIALIZED (SELECT first_name, pg_advisory_xact_lock(7) FROM shop_user)
 SELECT early.first_name, late.first_name FROM early, shop_user late
 """
-
-
-ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
 @pytest.mark.parametrize(
@@ -188,10 +185,12 @@ def test_statements_sent_together_each_see_what_was_committed_before_them(statem
         with db.transaction():
             return db.several(statements, {})
 
+    db.rows("SELECT pg_advisory_lock(7)")
     looking = Running(look)
-    wait_until(lambda: db.rows(ASLEEP) != [])
+    wait_until_blocked(1)
     with db.transaction(single=True):
         rename(user_id, "new")
+    db.rows("SELECT pg_advisory_unlock(7)")
     assert looking.outcome() == seen
 
 

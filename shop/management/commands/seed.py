@@ -67,10 +67,10 @@ class Command(ShopCommand):
         )
         if not any(wish.counts.values()):
             raise CommandFailed("nothing to add: see python manage.py seed --help", exit_code=Exit.USAGE)
+        with self._refusals():
+            check(wish)
         if options["dry_run"]:
             connection.ensure_connection()
-            with self._refusals():
-                check(wish)
             self.stdout.write(f"would add {in_words(wish.counts)}")
             return
         began = time.monotonic()
@@ -142,9 +142,10 @@ def open_for_tokens(file: Path) -> TextIO:
         raise CommandFailed(message, exit_code=Exit.USAGE)
     try:
         out = open(file, "w", opener=private, encoding="utf-8")  # noqa: SIM115 - the caller closes it
+        if file.is_file():  # and no device
+            os.fchmod(out.fileno(), 0o600)  # it may have been there, open to others
     except OSError as error:
         raise CommandFailed(f"cannot write {file}: {error.strerror}", exit_code=Exit.USAGE) from error
-    os.fchmod(out.fileno(), 0o600)  # it may have been there, open to others
     return out
 
 
