@@ -240,12 +240,12 @@ def save_campaign(*, campaign_id: int | None, values: Mapping[str, Any]) -> int:
 
     Shapes: values are fields of Campaign, without `issued` and `gate_version`.
     Transaction: opens one.  Locks: Campaign.
-    Raises: CouponNotFound, TermsFrozen, QuantityTooLow.
+    Raises: CouponNotFound, TermsFrozen, QuantityTooLow; DependencyUnavailable when terms change and Redis is away.
     """
     with db.transaction():
         campaign = Campaign() if campaign_id is None else operations.lock_campaign(campaign_id)
-        frozen = [name for name in FROZEN_TERMS if name in values] if campaign.issued else []
-        if any(getattr(campaign, name) != values[name] for name in frozen):
+        changed = [name for name in FROZEN_TERMS if name in values and getattr(campaign, name) != values[name]]
+        if changed and campaign_id is not None and (campaign.issued or _has_waiting_claims(campaign_id)):
             raise TermsFrozen
         for name, value in values.items():
             setattr(campaign, name, value)
@@ -254,6 +254,12 @@ def save_campaign(*, campaign_id: int | None, values: Mapping[str, Any]) -> int:
         campaign.save()
         _outdate(campaign)
     return campaign.pk
+
+
+def _has_waiting_claims(campaign_id: int) -> bool:
+    """Say whether somebody holds a place under the terms of now; nobody gets one until the campaign's lock is free."""
+    gate.demolish(campaign_id)
+    return bool(gate.list_claims(campaign_id=campaign_id))
 
 
 def close_campaign(*, campaign_id: int, now: datetime, reason: str = "", operator_id: int | None = None) -> None:

@@ -79,7 +79,7 @@ def record_places(campaigns: Mapping[int, Campaign], places: Sequence[Place], *,
         foreign key would refuse the whole batch, each time anew.
     """
     given: list[tuple[Place, int]] = []  # with its position; 0: rejected
-    fresh = _without_known(_without_holders(places))
+    fresh = _without_holders(_without_known(places))  # in this order: a known id does not stand for its user's next one
     users = _existing_users(fresh)
     for campaign_id in {place.campaign_id for place in fresh if place.user_id not in users}:
         outdate_gate(campaigns[campaign_id])  # which counts a place that nobody has

@@ -261,11 +261,7 @@ def cancel_order(
     """
     with db.transaction("orders.cancel_order", [order_id]), idempotency.once(key, CancelledOrder, now=now) as slot:
         if slot.fresh:
-            order = operations.lock_order(order_id, user_id=user_id)
-            if order is None:
-                raise OrderNotFound
-            if order.status != Status.PAID:
-                raise OrderNotCancellable
+            order = _lock_paid(order_id, user_id=user_id)
             _give_everything_back(order, now=now)
             operations.advance([order_id], to=Status.CANCELLED, now=now, reason=reason)
             if operator_id is not None:
@@ -273,6 +269,23 @@ def cancel_order(
                 trail.record(act, operator_id=operator_id, now=now)
             slot.finish(CancelledOrder(order_id))
     return slot.answer()
+
+
+def _lock_paid(order_id: int, *, user_id: int | None) -> Claimed:
+    """
+    Lock an order that is paid. Raises OrderNotFound, OrderNotCancellable.
+
+    Looked at first: the stages pass over locked orders, and one that still waits for stock would lose its turn for the
+    question. One that may be being paid is waited for.
+    """
+    status = queries.get_status(order_id, user_id=user_id)
+    may_be_paid = status in (Status.COUPON_APPLIED, Status.PAID)
+    order = operations.lock_order(order_id, user_id=user_id) if may_be_paid else None
+    if status is None:
+        raise OrderNotFound
+    if order is None or order.status != Status.PAID:
+        raise OrderNotCancellable
+    return order
 
 
 def _give_everything_back(claimed: Claimed, *, now: datetime) -> None:

@@ -52,6 +52,12 @@ def oldest_unsettled_seconds() -> float:
     return db.rows(OLDEST_UNSETTLED)[0][0] or 0.0
 
 
+def get_status(order_id: int, *, user_id: int | None) -> str | None:
+    """Return an order's status, of one user's if given; None if there is no such order."""
+    rows = Order.objects.filter(pk=order_id) if user_id is None else Order.objects.filter(pk=order_id, user_id=user_id)
+    return rows.values_list("status", flat=True).first()
+
+
 def get_settled_at(order_id: int) -> datetime:
     """Return when a settled order was settled."""
     settled_at = Order.objects.values_list("settled_at", flat=True).get(pk=order_id)

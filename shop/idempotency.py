@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from django.conf import settings
 from django.db.models import F, QuerySet
 
 from shop import db, errors, jsontext
@@ -134,6 +136,18 @@ WHERE user_id = %(user)s AND route = %(route)s AND key = %(key)s
 """
 
 
+def lock_of(key: Key) -> int:
+    """
+    Return the number of the key's lock.
+
+    Clients choose keys, and the pipeline's locks have numbers of the same kind: whoever could compute this one could
+    choose a key that keeps a stage waiting.
+    """
+    name = f"{key.user_id}/{key.route}/{key.key}".encode()
+    digest = blake2b(name, digest_size=8, key=settings.SECRET_KEY.encode()[:64]).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
 def take(key: Key) -> Record | None:
     """
     Take the key until the transaction ends, set its savepoint, and return what is remembered of the key.
@@ -141,12 +155,11 @@ def take(key: Key) -> Record | None:
     Transaction: requires one.  Locks: the idempotency key (advisory).
     Raises: IdempotencyKeyInFlight.
     """
-    name = f"key/{key.user_id}/{key.route}/{key.key}"
     # Three statements in one round trip, not one statement: that would look for the record as it was before the lock,
     # and miss the answer of a request that committed in between.
     (((is_ours,),), found, _) = db.several(
         f"{LOCK}; {FIND}; {db.SAVEPOINT}",
-        {"lock": db.advisory_key(name), "user": key.user_id, "route": key.route, "key": key.key},
+        {"lock": lock_of(key), "user": key.user_id, "route": key.route, "key": key.key},
     )
     if not is_ours:
         raise errors.IdempotencyKeyInFlight

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from shop import db, wakeups
@@ -222,7 +223,11 @@ def _turn_of(name: str) -> Iterator[_Turn]:
         yield turn
     finally:
         if turn.is_ours:
-            _end_turn(turn)
+            try:
+                _end_turn(turn)
+            except BaseException:
+                connection.close()  # the lock would stay with a session that goes on, and keep all others out
+                raise
 
 
 def _begin_turn(name: str) -> _Turn:

@@ -342,7 +342,10 @@ add_subject(
     Subject(
         name="users",
         table="shop_user",
-        last_number="SELECT max(substr(username, 5)::bigint) FROM shop_user WHERE username ~ '^user[0-9]{7,15}$'",
+        # Also customers who took such a name in other letters: names are unique whatever their case.
+        last_number="""
+            SELECT max(substr(username, 5)::bigint) FROM shop_user WHERE lower(username) ~ '^user[0-9]{7,15}$'
+        """,
         rows_per_chunk=50_000,
     )
 )

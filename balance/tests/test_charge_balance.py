@@ -17,6 +17,7 @@ from config.tests.building import (
 )
 from shop import db
 from shop.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, UserNotFound
+from shop.idempotency import lock_of
 from shop.models import IdempotencyRecord
 from shop.testing import Running, holding, race, wait_until_blocked
 
@@ -214,3 +215,11 @@ def test_control_without_the_key_lock_one_key_charges_twice(monkeypatch, lock_re
     assert Transfer.objects.count() == 2
     assert len(lock_recorder.violations) == 2
     lock_recorder.violations.clear()
+
+
+def test_no_client_can_compute_the_lock_of_a_key(settings):
+    """The pipeline's locks are numbers of the same kind: a key that hits one would keep its stage waiting."""
+    key = make_key(7)
+    first = lock_of(key)
+    settings.SECRET_KEY = "another"
+    assert lock_of(key) != first

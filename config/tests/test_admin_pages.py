@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +22,7 @@ from django.utils import timezone
 
 from catalog.models import Product
 from config.tests.admin_rows import Rows, make_rows
-from config.tests.operating import signed_in
+from config.tests.operating import shown, signed_in
 from coupons.models import Campaign
 from shop.backoffice.login import LimitedLoginForm
 from shop.backoffice.pages import ReadOnlyPage
@@ -272,3 +273,23 @@ def test_a_campaign_opens_in_a_year_that_can_be_read_again(rows: Rows, operator:
     )
     answer = operator.post(address, given)
     assert answer.context["adminform"].form.errors.keys() == {"opens_at"}
+
+
+@pytest.mark.parametrize(
+    ("model", "mine", "others"),
+    [
+        (Campaign, {"name": "Renamed"}, {"closes_at": timezone.now() - timedelta(hours=1)}),
+        (Product, {"description": "Mended"}, {"price": 77, "is_hidden": True}),
+    ],
+)
+def test_a_form_that_was_open_meanwhile_changes_only_what_its_operator_changed(
+    model: Any, mine: dict[str, str], others: dict[str, Any], rows: Rows, operator: Client
+) -> None:
+    row = model.objects.get()
+    address = page(model, "change", row.pk)
+    fields = shown(operator.get(address))
+    model.objects.filter(pk=row.pk).update(**others)  # somebody else, who was quicker
+    answer = operator.post(address, fields | mine, follow=True)
+    assert answer.redirect_chain, answer.context["errors"]
+    row.refresh_from_db()
+    assert {name: getattr(row, name) for name in mine | others} == mine | others

@@ -123,7 +123,7 @@ def test_a_cancelled_order_costs_the_same_whatever_it_holds(lines: int) -> None:
     user_id = building.make_user(balance=1_000_000)
     order_id = building.place(user_id, *((building.make_product(stock=1), 1) for _ in range(lines)))
     building.settle()
-    assert statements("post", f"/orders/{order_id}/cancel", user_id=user_id, body={}, status=200) == 15
+    assert statements("post", f"/orders/{order_id}/cancel", user_id=user_id, body={}, status=200) == 16
 
 
 def test_signing_up_is_three_statements_in_a_transaction() -> None:

@@ -234,3 +234,13 @@ def test_coupon_past_its_time_shows_expired_before_the_clock_marks_it():
         found = queries.find_issuance(issuance_id=issuance_id, user_id=user_id, now=moment)
         assert found is not None
         assert found["status"] == shown
+
+
+def test_terms_are_frozen_for_who_holds_a_place_that_is_not_recorded_yet():
+    campaign_id = make_campaign()
+    claim(make_user(), campaign_id)
+    with pytest.raises(TermsFrozen):
+        flows.save_campaign(campaign_id=campaign_id, values={"discount_value": 1})
+    flows.save_campaign(campaign_id=campaign_id, values={"discount_value": 500, "name": "as it was"})
+    settle()
+    assert_sound()

@@ -123,9 +123,10 @@ def test_rejected_claim_repeated_after_the_quantity_was_raised_is_not_counted(mo
         record()
     assert Issuance.objects.get(pk=waiting.issuance_id).status == "rejected"
     flows.save_campaign(campaign_id=campaign_id, values={"total_quantity": 5})
-    assert record() == [waiting.issuance_id]
-    assert issued(campaign_id) == 1
-    assert [one.position for one in claims_of(2, campaign_id)] == [2, 3]
+    again = claim(Issuance.objects.get(pk=waiting.issuance_id).user_id, campaign_id)  # while the first one still waits
+    assert record() == [waiting.issuance_id, again.issuance_id]
+    assert (issued(campaign_id), again.position) == (2, 2)
+    assert [one.position for one in claims_of(2, campaign_id)] == [3, 4]
     settle()
     assert_sound()
 

@@ -3,6 +3,8 @@
 from datetime import UTC, date, datetime
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import orders.operations as operations
@@ -193,6 +195,14 @@ def test_control_without_the_order_lock_only_the_ledger_refuses_the_second_refun
     assert balance_of(user_id) == 5_000
     assert [found.partition(":")[0] for found in lock_recorder.violations] == ["order locked after wallet"]
     lock_recorder.violations.clear()
+
+
+def test_asking_to_cancel_an_order_that_waits_for_stock_locks_it_not(lock_recorder):
+    """A stage passes over locked orders: the question alone would give the last piece to the next one."""
+    order_id = place(make_user(), (make_product(stock=1), 1))
+    with CaptureQueriesContext(connection) as captured, pytest.raises(OrderNotCancellable):
+        cancel(order_id)
+    assert [query["sql"] for query in captured if "FOR NO KEY UPDATE" in query["sql"]] == []
 
 
 def test_cancel_waits_for_the_stage_that_is_paying_the_order():

@@ -112,6 +112,18 @@ class SavedByFlow(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
     Django saves inside a transaction of its own, and a flow refuses to begin inside another.
     """
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """
+        Let the form know what it has shown: `changed_data` is then what this operator changed.
+
+        Without it Django compares with the row as it is when the form comes back, and what somebody else changed in
+        between (a campaign closed, a price corrected) would count as changed back.
+        """
+        form = super().get_form(request, obj, change=change, **kwargs)
+        for field in form.base_fields.values():
+            field.show_hidden_initial = change
+        return form
+
     def changeform_view(
         self,
         request: HttpRequest,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from django.conf import settings
@@ -459,3 +460,11 @@ def test_control_without_the_stage_lock_four_workers_sell_past_the_first_order(m
         assert slow.outcome() is None
     assert status(order_ids[0]) == "out_of_stock"
     assert statuses(order_ids).count("coupon_applied") == 11
+
+
+def test_turn_that_cannot_be_ended_takes_its_lock_with_it(monkeypatch):
+    """A session that goes on would keep it, and all others out."""
+    monkeypatch.setattr(pipeline, "_end_turn", mock.Mock(side_effect=OperationalError("disk full")))
+    with pytest.raises(OperationalError):
+        pipeline.drain(RESERVE_STOCK)
+    assert db.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == [(0,)]
