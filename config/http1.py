@@ -26,9 +26,10 @@ LINE_LIMIT, HEADER_LIMIT, HEADER_COUNT = 4_094, 8_190, 100  # FAULTS.md B38-B40
 HEAD_LIMIT = 32_768
 BODY_LIMIT = 65_536  # the API's own limit (API.md): of a longer body the API hears only how long it is
 UPLOAD_LIMIT = 10_485_760
-FORM_LIMIT = 262_144  # of the admin's other pages: a long description, three letters for each of its bytes
+FORM_LIMIT = 524_288  # a long description in Hangul, twice, at nine letters a syllable
+FORMS = re.compile(r"/admin/.+/(add|change)/")
 UPLOADS = re.compile(r"/admin/.*/import/")  # operators import files there
-UPLOADS_AT_ONCE = 4  # in a process: their bodies wait in memory, whoever sends them
+LARGE_AT_ONCE = 4  # bodies beyond the API's limit, in a process: they wait in memory, whoever sends them
 PIPELINED_LIMIT = 16
 
 SHARED_ENVIRON: dict[str, Any] = {
@@ -115,9 +116,9 @@ class Connection:
         self.is_in_request = False  # one has begun and not yet come to its end; blank lines before it are none of it
 
     @property
-    def is_upload(self) -> bool:
-        """Whether the body of an upload is under way."""
-        return self.is_in_request and not self._in_head and not self.is_deaf and self._limit == UPLOAD_LIMIT
+    def is_large(self) -> bool:
+        """Whether a body is under way that has grown beyond what the API takes."""
+        return self.is_in_request and not self._in_head and not self.is_deaf and self._size > BODY_LIMIT
 
     def feed(self, data: bytes) -> None:
         """
@@ -267,7 +268,7 @@ def limit_of(path: str) -> int:
     """Return how long a body to this path may be."""
     if not path.startswith("/admin/"):
         return BODY_LIMIT
-    return UPLOAD_LIMIT if UPLOADS.fullmatch(path) else FORM_LIMIT
+    return UPLOAD_LIMIT if UPLOADS.fullmatch(path) else FORM_LIMIT if FORMS.fullmatch(path) else BODY_LIMIT
 
 
 def environ_key(name: bytes) -> str:

@@ -147,7 +147,7 @@ TIMEOUTS_MS = {
 }
 _timeouts: dict[str, int | str] = dict(TIMEOUTS_MS.get(PART, TIMEOUTS_MS["command"]))
 # The same from our side, for a server that is frozen and cannot end a statement itself (docs/decisions/0012).
-DATABASE_CALL_SECONDS = {"web": 4.0, "worker": 7.0, "metrics": 2.0}.get(PART)
+DATABASE_CALL_SECONDS = {"web": 4.0, "worker": 7.0, "metrics": 3.0}.get(PART)
 TRANSACTION_TIMEOUT_MS = {"web": 8_000, "worker": 16_000}.get(PART, 0)  # set after connecting: PostgreSQL 17 and later
 # Of a web process's threads two stay outside the database, for what needs none (FAULTS.md 4.3).
 _threads: int = env.count("SHOP_WEB_THREADS")

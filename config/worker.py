@@ -197,7 +197,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             return
         if connection.is_ending:
             return  # what comes after its last request is thrown away
-        was_in_request, was_upload = connection.is_in_request, connection.is_upload
+        was_in_request, was_large = connection.is_in_request, connection.is_large
         try:
             connection.feed(data)
         except http1.Unreadable as error:
@@ -207,9 +207,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn is not typed
             self.dispatch(connection)
         if connection.is_in_request and not was_in_request:
             connection.deadline = time.monotonic() + REQUEST_SECONDS
-        if connection.is_upload and not was_upload:
+        if connection.is_large and not was_large:
             connection.deadline = time.monotonic() + UPLOAD_SECONDS
-            if sum(other.is_upload for other in self.connections.values()) > http1.UPLOADS_AT_ONCE:
+            if sum(other.is_large for other in self.connections.values()) > http1.LARGE_AT_ONCE:
                 self.refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def dispatch(self, connection: http1.Connection) -> None:

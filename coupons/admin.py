@@ -128,7 +128,7 @@ class CampaignPage(ShopPage, SavedByFlow, FilesPage):
     list_filter = (OpenFilter,)
     fieldsets = (
         (None, {"fields": ("name", "progress", "total_quantity", "opens_at", "closes_at")}),
-        (_("Discount terms"), {"fields": TERMS, "description": _("Frozen once the first coupon is issued.")}),
+        (_("Discount terms"), {"fields": TERMS, "description": _("Frozen once somebody holds a coupon.")}),
     )
     readonly_fields = ("progress",)
     search_help_text = _("A campaign's id, or a part of its name.")

@@ -74,7 +74,7 @@ class TermsFrozen(Refused):
 
     code = "terms_frozen"
     title = _("The terms are frozen")
-    detail = _("Coupons of this campaign have been issued; make a new campaign instead.")
+    detail = _("Somebody holds a coupon of this campaign; make a new campaign instead.")
 
 
 class QuantityTooLow(Refused):
@@ -83,3 +83,11 @@ class QuantityTooLow(Refused):
     code = "quantity_too_low"
     title = _("The quantity is too low")
     detail = _("More coupons than that have been issued.")
+
+
+class TermsContradict(Refused):
+    """What an operator changed does not go with what somebody else has changed meanwhile."""
+
+    code = "terms_contradict"
+    title = _("The campaign was changed meanwhile")
+    detail = _("Its terms or times would contradict each other; look at it again.")

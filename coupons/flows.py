@@ -14,6 +14,7 @@ from coupons.errors import (
     CouponNotOpen,
     CouponSoldOut,
     QuantityTooLow,
+    TermsContradict,
     TermsFrozen,
 )
 from coupons.models import Campaign, Issuance
@@ -31,6 +32,7 @@ ROW_LOCK_WAIT_SECONDS = 0.1
 REBUILDING = threading.Lock()  # one rebuild at a time in a process; others wait for it instead of queueing at the row
 REBUILD_WAIT_SECONDS = 2.0
 REBUILD_ATTEMPTS = 3  # a sweep that looked before the rebuild's commit demolishes the new gate as nobody's
+CONSISTENT = ("campaign_opens_before_it_closes", "campaign_discount_value_in_range")
 FROZEN_TERMS = ("discount_type", "discount_value", "max_discount", "min_order_amount")
 _outdated: dict[int, int] = {}  # campaign id -> gate version of a claim this process took past a silent gate
 
@@ -127,9 +129,9 @@ def _rebuild(*, campaign_id: int, now: datetime) -> None:
     """
     Build a campaign's gate from PostgreSQL, with the claims of the old one recorded first.
 
-    The one place where Redis is called under a row lock: the lock keeps the row-lock path and the recorder from adding
-    places between reading them and opening the gate. If the commit fails afterwards, the gate's version is nobody's,
-    and the sweep demolishes it.
+    With `save_campaign` the only place where Redis is called under a row lock: the lock keeps the row-lock path and the
+    recorder from adding places between reading them and opening the gate. If the commit fails afterwards, the gate's
+    version is nobody's, and the sweep demolishes it.
     """
     with db.transaction("coupons.rebuild_gate", [campaign_id]):
         campaign = operations.lock_campaign(campaign_id)
@@ -240,9 +242,11 @@ def save_campaign(*, campaign_id: int | None, values: Mapping[str, Any]) -> int:
 
     Shapes: values are fields of Campaign, without `issued` and `gate_version`.
     Transaction: opens one.  Locks: Campaign.
-    Raises: CouponNotFound, TermsFrozen, QuantityTooLow; DependencyUnavailable when terms change and Redis is away.
+    Raises: CouponNotFound, TermsFrozen, QuantityTooLow, TermsContradict; DependencyUnavailable when terms change and
+        Redis is away.
     """
-    with db.transaction():
+    contradictions = db.constraint_errors(dict.fromkeys(CONSISTENT, TermsContradict))
+    with contradictions, db.transaction():
         campaign = Campaign() if campaign_id is None else operations.lock_campaign(campaign_id)
         changed = [name for name in FROZEN_TERMS if name in values and getattr(campaign, name) != values[name]]
         if changed and campaign_id is not None and (campaign.issued or _has_waiting_claims(campaign_id)):

@@ -25,7 +25,7 @@ class Campaign(models.Model):
     """
     A first-come offer. `issued` counts its issuances and never passes `total_quantity`.
 
-    Discount terms are frozen from the first issuance on (invariant O2). `gate_version` changes with whatever outdates
+    Discount terms are frozen from the first claim on (invariant O2). `gate_version` changes with whatever outdates
     the Redis gate; a gate of another version is demolished (Note [Gate versions] in coupons/gate.py).
     """
 

@@ -102,21 +102,34 @@ def _replay(record: Record, key: Key, slot: Slot[Any]) -> None:
         slot.refuse(_restored(_class_of(record.answer["code"]), record.answer["facts"]))
 
 
+REFUSE, REPLACE = (
+    "ON CONFLICT (user_id, route, key) DO NOTHING RETURNING 1",
+    """
+    ON CONFLICT (user_id, route, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,
+                                                    answer = excluded.answer, created_at = excluded.created_at
+    RETURNING 1
+    """,
+)
+
+
 @db.transaction_required
-def remember(key: Key, slot: Slot[Any], *, now: datetime) -> None:
-    """Record the answer or the refusal in `slot`. Transaction: requires the one of the work, or one after it."""
+def remember(key: Key, slot: Slot[Any], *, now: datetime, on_conflict: str = REPLACE) -> None:
+    """
+    Record the answer or the refusal in `slot`. Transaction: requires the one of the work, or one after it.
+
+    Raises: IdempotencyKeyInFlight, with REFUSE, when somebody else has recorded an answer to this key.
+    """
     if slot.refusal is not None:
         status, answer = status_of(type(slot.refusal)), {"code": slot.refusal.code, "facts": slot.refusal.facts()}
     else:
         status, answer = 200, slot.answer()
     # One statement, where update_or_create needs six: two savepoints for a race that the key's lock rules out.
-    db.rows(
-        """
+    recorded = db.rows(
+        f"""
         INSERT INTO shop_idempotencyrecord (user_id, route, key, fingerprint, status, answer, created_at)
         VALUES (%(user)s, %(route)s, %(key)s, %(fingerprint)s, %(status)s, %(answer)s::jsonb, %(now)s)
-        ON CONFLICT (user_id, route, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,
-                                                        answer = excluded.answer, created_at = excluded.created_at
-        """,
+        {on_conflict}
+        """,  # noqa: S608 - one of the two above
         {
             "user": key.user_id,
             "route": key.route,
@@ -127,6 +140,8 @@ def remember(key: Key, slot: Slot[Any], *, now: datetime) -> None:
             "now": now,
         },
     )
+    if not recorded:
+        raise errors.IdempotencyKeyInFlight
 
 
 LOCK = "SELECT pg_try_advisory_xact_lock(%(lock)s)"
@@ -193,7 +208,8 @@ def once(key: Key | None, kind: type[T], *, now: datetime) -> Iterator[Slot[T]]:
             yield slot
     except (errors.Refused, errors.NotFound) as refusal:
         slot.refuse(refusal)
-    remember(key, slot, now=now)
+    # The lock has kept others away, but for a process of another release or with another secret key.
+    remember(key, slot, now=now, on_conflict=REFUSE)
 
 
 TAKE_OVER_SECONDS = 10

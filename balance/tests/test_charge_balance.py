@@ -15,7 +15,7 @@ from config.tests.building import (
     make_operator,
     make_user,
 )
-from shop import db
+from shop import db, idempotency
 from shop.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, UserNotFound
 from shop.idempotency import lock_of
 from shop.models import IdempotencyRecord
@@ -203,8 +203,23 @@ def test_a_key_in_flight_is_said_at_once_and_is_free_after_a_crash():
     assert keyed(user_id, 700).balance == 700
 
 
+def test_two_processes_that_do_not_know_each_others_lock_charge_once(monkeypatch, lock_recorder):
+    """A release before this one, or another secret key: the record itself says that somebody was faster."""
+    monkeypatch.setattr("shop.idempotency.LOCK", "SELECT true")
+    user_id = make_user()
+    with holding("shop.idempotency.take") as holder:
+        first = Running(lambda: keyed(user_id, 700))
+        holder.wait()
+        assert keyed(user_id, 700).balance == 700
+        holder.let_go()
+        assert isinstance(first.outcome(), IdempotencyKeyInFlight)
+    assert (balance_of(user_id), Transfer.objects.count()) == (700, 1)
+    lock_recorder.violations.clear()
+
+
 def test_control_without_the_key_lock_one_key_charges_twice(monkeypatch, lock_recorder):
     monkeypatch.setattr("shop.idempotency.LOCK", "SELECT true")
+    monkeypatch.setattr("shop.idempotency.REFUSE", idempotency.REPLACE)
     user_id = make_user()
     with holding("shop.idempotency.take") as holder:
         first = Running(lambda: keyed(user_id, 700))

@@ -234,7 +234,7 @@ def test_terms_freeze_while_the_form_is_open(rows: Rows, operator: Client, monke
     monkeypatch.setattr(page, "save_model", issue_then_save)
     answer = operator.post(f"/admin/coupons/campaign/{rows.campaign.pk}/change/", CAMPAIGN, follow=True)
     assert said(answer) == [
-        "The terms are frozen. Coupons of this campaign have been issued; make a new campaign instead."
+        "The terms are frozen. Somebody holds a coupon of this campaign; make a new campaign instead."
     ]
     assert Campaign.objects.get().discount_value == 500
 

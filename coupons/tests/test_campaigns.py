@@ -7,7 +7,15 @@ from django.utils import timezone
 
 from config.tests.building import assert_sound, claim, coupon_of, everything, issued, make_campaign, make_user, settle
 from coupons import flows, gate, queries, tasks
-from coupons.errors import CouponClosed, CouponNotFound, CouponNotOpen, CouponSoldOut, QuantityTooLow, TermsFrozen
+from coupons.errors import (
+    CouponClosed,
+    CouponNotFound,
+    CouponNotOpen,
+    CouponSoldOut,
+    QuantityTooLow,
+    TermsContradict,
+    TermsFrozen,
+)
 from coupons.models import Campaign, Issuance
 from shop import connections
 from shop.testing import Running, dead_server, holding, redis_at, wait_until_blocked
@@ -234,6 +242,16 @@ def test_coupon_past_its_time_shows_expired_before_the_clock_marks_it():
         found = queries.find_issuance(issuance_id=issuance_id, user_id=user_id, now=moment)
         assert found is not None
         assert found["status"] == shown
+
+
+def test_change_that_contradicts_a_change_made_meanwhile_is_refused():
+    """An operator moves the opening of a campaign that another has closed since."""
+    campaign_id, now = make_campaign(), timezone.now()
+    flows.close_campaign(campaign_id=campaign_id, now=now)
+    before = everything()
+    with pytest.raises(TermsContradict):
+        flows.save_campaign(campaign_id=campaign_id, values={"opens_at": now + HOUR})
+    assert everything() == before
 
 
 def test_terms_are_frozen_for_who_holds_a_place_that_is_not_recorded_yet():

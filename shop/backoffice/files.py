@@ -42,7 +42,7 @@ class RowsFromFile(ModelResource):  # type: ignore[misc]  # not typed
     def before_import_row(self, row: Any, **kwargs: Any) -> None:
         """Take off what the export put before a formula: who edits a file and sends it back changes nothing else."""
         for name, cell in row.items():
-            if isinstance(cell, str) and cell.startswith("'") and cell[1:].startswith(FORMULA):
+            if isinstance(cell, str) and cell.startswith("'") and would_run(cell):
                 row[name] = cell[1:]
 
     def save_instance(self, instance: Any, is_create: bool, row: Any, **kwargs: Any) -> None:
@@ -65,11 +65,13 @@ class PlainCSV(CSV):  # type: ignore[misc]  # not typed
     def _escape_formulae(self, dataset: Any) -> None:
         for _row in range(len(dataset)):
             cells = [str(cell) for cell in dataset.lpop()]
-            dataset.append([f"'{cell}" if cell.startswith(FORMULA) and not is_number(cell) else cell for cell in cells])
+            dataset.append([f"'{cell}" if would_run(cell) else cell for cell in cells])
 
 
-def is_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+def would_run(cell: str) -> bool:
+    """Say whether a cell is a formula, or one in quotes: then one quote more goes out, and comes off again."""
+    text = cell.lstrip("'")
+    return text.startswith(FORMULA) and not text.removeprefix("-").isdecimal()
 
 
 class FilesPage(ImportExportModelAdmin):  # type: ignore[misc]  # not typed

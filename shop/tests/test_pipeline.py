@@ -27,7 +27,7 @@ from orders.tasks import RESERVE_STOCK, TAKE_PAYMENTS
 from shop import connections, db, pipeline, wakeups
 from shop.errors import Busy
 from shop.models import ParkedItem, StageRun
-from shop.testing import Running, holding, race, wait_until_blocked
+from shop.testing import Running, holding, race, wait_until, wait_until_blocked
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 NAME, FULL = RESERVE_STOCK.name, settings.BATCH_SIZE
@@ -467,4 +467,8 @@ def test_turn_that_cannot_be_ended_takes_its_lock_with_it(monkeypatch):
     monkeypatch.setattr(pipeline, "_end_turn", mock.Mock(side_effect=OperationalError("disk full")))
     with pytest.raises(OperationalError):
         pipeline.drain(RESERVE_STOCK)
-    assert db.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == [(0,)]
+    held = """
+        SELECT 1 FROM pg_locks WHERE locktype = 'advisory'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    wait_until(lambda: db.rows(held) == [])  # a backend ends a moment after its connection
