@@ -18,7 +18,7 @@ from shop.testing_shop import run_manage
 
 FILE = Path(__file__).resolve().parent.parent / "openapi.json"
 NOT_FROM_THE_API = {
-    *("StockTooLow", "TermsFrozen", "QuantityTooLow"),  # of the admin
+    *("StockTooLow", "TermsContradict", "TermsFrozen", "QuantityTooLow"),  # of the admin
     "InsufficientBalance",  # of the admin; of an order it is a failure
     "MethodNotAllowed",  # of no operation; the document's description has it
 }
