@@ -203,30 +203,28 @@ def test_a_key_in_flight_is_said_at_once_and_is_free_after_a_crash():
     assert keyed(user_id, 700).balance == 700
 
 
-def test_two_processes_that_do_not_know_each_others_lock_charge_once(monkeypatch, lock_recorder):
-    """A release before this one, or another secret key: the record itself says that somebody was faster."""
+def overtaken_without_the_lock(monkeypatch, user_id):
+    """Charge under one key twice at once, with no lock on it; return what became of the one that was overtaken."""
     monkeypatch.setattr("shop.idempotency.LOCK", "SELECT true")
-    user_id = make_user()
     with holding("shop.idempotency.take") as holder:
         first = Running(lambda: keyed(user_id, 700))
         holder.wait()
         assert keyed(user_id, 700).balance == 700
         holder.let_go()
-        assert isinstance(first.outcome(), IdempotencyKeyInFlight)
+        return first.outcome()
+
+
+def test_two_processes_that_do_not_know_each_others_lock_charge_once(monkeypatch, lock_recorder):
+    """A release before this one, or another secret key: the record itself says that somebody was faster."""
+    user_id = make_user()
+    assert isinstance(overtaken_without_the_lock(monkeypatch, user_id), IdempotencyKeyInFlight)
     assert (balance_of(user_id), Transfer.objects.count()) == (700, 1)
     lock_recorder.violations.clear()
 
 
 def test_control_without_the_key_lock_one_key_charges_twice(monkeypatch, lock_recorder):
-    monkeypatch.setattr("shop.idempotency.LOCK", "SELECT true")
     monkeypatch.setattr("shop.idempotency.REFUSE", idempotency.REPLACE)
-    user_id = make_user()
-    with holding("shop.idempotency.take") as holder:
-        first = Running(lambda: keyed(user_id, 700))
-        holder.wait()
-        assert keyed(user_id, 700).balance == 700
-        holder.let_go()
-        assert first.outcome().balance == 1_400
+    assert overtaken_without_the_lock(monkeypatch, make_user()).balance == 1_400
     assert Transfer.objects.count() == 2
     assert len(lock_recorder.violations) == 2
     lock_recorder.violations.clear()

@@ -197,7 +197,7 @@ def test_control_without_the_order_lock_only_the_ledger_refuses_the_second_refun
     lock_recorder.violations.clear()
 
 
-def test_asking_to_cancel_an_order_that_waits_for_stock_locks_it_not(lock_recorder):
+def test_asking_to_cancel_an_order_that_waits_for_stock_locks_it_not():
     """A stage passes over locked orders: the question alone would give the last piece to the next one."""
     order_id = place(make_user(), (make_product(stock=1), 1))
     with CaptureQueriesContext(connection) as captured, pytest.raises(OrderNotCancellable):
